@@ -1,0 +1,121 @@
+"""Poses drawn from a seed: the test protocols and whatever training wants."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from crossray.errors import InputError
+from crossray.geometry.camera import Cameras
+
+Protocol = Literal["clinical", "uniform"]
+_CLINICAL_PRIMARY = (0.0, 90.0, 45.0, -45.0)
+
+
+@dataclass(frozen=True)
+class ViewSampling:
+    """What views are drawn; the defaults are the fixed test protocol.
+
+    Args:
+        protocol: `clinical`: AP, lateral or an oblique at 45 degrees, each `jitter_deg` off, at least `apart_deg`
+            apart. `uniform`: directions uniform on the sphere, any roll.
+        views: How many.
+        size: Detector rows and columns.
+        field_mm: Range of the side of the field at the isocentre; one draw a sample.
+        offset: Each view's window is centred independently, off by up to this share of the field.
+        sod_mm: Range of the distance from source to isocentre.
+        gap_mm: Range of the distance from isocentre to detector.
+        roll_deg: Largest roll (clinical).
+        jitter_deg: Largest error of each positioner angle (clinical).
+        apart_deg: Least angle between two beams (clinical).
+    """
+
+    protocol: Protocol = "clinical"
+    views: int = 2
+    size: tuple[int, int] = (256, 256)
+    field_mm: tuple[float, float] = (90.0, 220.0)
+    offset: float = 0.25
+    sod_mm: tuple[float, float] = (900.0, 1100.0)
+    gap_mm: tuple[float, float] = (30.0, 150.0)
+    roll_deg: float = 15.0
+    jitter_deg: float = 10.0
+    apart_deg: float = 20.0
+
+    def __post_init__(self) -> None:
+        if self.protocol not in ("clinical", "uniform"):
+            raise InputError(f"Protocol {self.protocol!r} is unknown; choose clinical or uniform.")
+        if self.views < 1:
+            raise InputError(f"views={self.views}; a sample needs at least one view.")
+
+
+def sample_cameras(
+    rng: np.random.Generator,
+    isocenter: Float[Tensor, " 3"],
+    sampling: ViewSampling = ViewSampling(),
+    reach_mm: tuple[float, float] | None = None,
+) -> Cameras:
+    """Draw the cameras of one sample.
+
+    Args:
+        rng: Source of randomness; the same state gives the same cameras.
+        isocenter: World point near which all windows lie, mm.
+        sampling: What to draw.
+        reach_mm: World z range (inferior, superior) that clinical windows keep within where they can, so that the cut
+            ends of a scanned limb stay out of view; the field shrinks to fit, not below its lower limit.
+    """
+    keep_in = reach_mm if sampling.protocol == "clinical" else None
+    low, high = sampling.field_mm
+    if keep_in is not None:
+        high = min(high, max(low, (keep_in[1] - keep_in[0]) / 1.1))
+    field = rng.uniform(low, high)
+    angles = _clinical_angles(rng, sampling) if sampling.protocol == "clinical" else _uniform_angles(rng, sampling)
+    sod = rng.uniform(*sampling.sod_mm, sampling.views)
+    sdd = sod + rng.uniform(*sampling.gap_mm, sampling.views)
+    pixel = field / max(sampling.size) * sdd / sod
+    views = []
+    for i, (primary, secondary, roll) in enumerate(angles):
+        camera = Cameras.from_angles(
+            primary, secondary, roll,
+            sod_mm=sod[i], sdd_mm=sdd[i], size=sampling.size, pixel_mm=pixel[i], isocenter=isocenter,
+        )  # fmt: skip
+        down, right = rng.uniform(-sampling.offset, sampling.offset, 2) * field
+        if keep_in is not None:
+            down = _keep_within(float(isocenter[2]) - down, field, keep_in, float(isocenter[2]))
+        per_mm = max(sampling.size) / field
+        views.append(camera.crop(down * per_mm, right * per_mm, sampling.size))
+    return Cameras.stack(views)
+
+
+def _keep_within(center_z: float, field: float, reach: tuple[float, float], isocenter_z: float) -> float:
+    """Shift downwards, mm, that puts a window's centre as near `center_z` as keeps the window within reach."""
+    low, high = reach[0] + 0.55 * field, reach[1] - 0.55 * field
+    center = min(max(center_z, low), high) if low <= high else 0.5 * (reach[0] + reach[1])
+    return isocenter_z - center
+
+
+def _clinical_angles(rng: np.random.Generator, sampling: ViewSampling) -> np.ndarray:
+    """(view, 3) primary, secondary, roll in degrees; pairwise at least `apart_deg` apart."""
+    for _ in range(1000):
+        primary = rng.choice(_CLINICAL_PRIMARY, sampling.views) + rng.uniform(-1, 1, sampling.views) * sampling.jitter_deg
+        secondary = rng.uniform(-1, 1, sampling.views) * sampling.jitter_deg
+        roll = rng.uniform(-1, 1, sampling.views) * sampling.roll_deg
+        beams = _beams(primary, secondary)
+        cosines = np.abs(beams @ beams.T)[np.triu_indices(sampling.views, 1)]
+        if (cosines <= np.cos(np.radians(sampling.apart_deg))).all():
+            return np.stack([primary, secondary, roll], 1)
+    raise InputError(f"No {sampling.views} clinical views lie {sampling.apart_deg} degrees apart; ask for fewer views or a smaller angle.")
+
+
+def _uniform_angles(rng: np.random.Generator, sampling: ViewSampling) -> np.ndarray:
+    """(view, 3) primary, secondary, roll in degrees; beams uniform on the sphere."""
+    primary = rng.uniform(-180, 180, sampling.views)
+    secondary = np.degrees(np.arcsin(rng.uniform(-1, 1, sampling.views)))
+    return np.stack([primary, secondary, rng.uniform(-180, 180, sampling.views)], 1)
+
+
+def _beams(primary: np.ndarray, secondary: np.ndarray) -> np.ndarray:
+    a, b = np.radians(primary), np.radians(secondary)
+    return np.stack([np.sin(a) * np.cos(b), -np.cos(a) * np.cos(b), np.sin(b)], 1)
