@@ -1,0 +1,277 @@
+"""The matcher: radiographs of one limb in, correspondence between their patches out.
+
+In reading order: the form (`MatcherConfig`), the parts (trunk, transformer, expansion, head), the network,
+and its file. The `paper` form is that of Dabboussi et al. (MICCAI 2025): ResNet-50 to stride 16, tokens of all
+views in one sequence through eight layers, squared cosine between the tokens of two views. The `small` form
+spends its arithmetic for a CPU: it looks at the image at half resolution, lets the transformer think on every
+second patch, and expands the result to the full grid beside the finer features of the trunk.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from crossray.models.backbone import STRIDE, ResidualTrunk, TrunkConfig
+from crossray.models.head import HEADS, Expansion
+from crossray.models.transformer import Transformer
+
+GREY_MEAN, GREY_SPREAD = 0.45, 0.225  # of display values in [0, 1]: the usual centring of photographs, in grey
+MOST_VIEWS = 16
+FORMAT = "crossray matcher 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatcherConfig:
+    """Form of a matcher; everything needed to build it again.
+
+    Args:
+        trunk: Convolution trunk.
+        image_size: (rows, columns) in pixels of the images it takes.
+        patch: Side of a patch in pixels.
+        input_stride: Images are averaged over squares of this many pixels before the trunk.
+        token_stride: Patches per token along each axis of the grid: 1 as in the paper, 2 to think on a half grid.
+        width: Channels of a token.
+        layers: Transformer layers.
+        heads: Attention heads.
+        hidden: Channels inside the transformer's perceptrons.
+        descriptor: Channels of a patch after expansion to the full grid; with `token_stride` 1 the tokens
+            themselves are compared.
+        head: `"squared_cosine"` or `"scaled_cosine"`.
+        same_view: Whether attention carries a learned bias that tells the own view from the others.
+
+    Raises:
+        ValueError: A field that fits no network, or sizes that do not divide each other.
+    """
+
+    trunk: TrunkConfig
+    image_size: tuple[int, int] = (256, 256)
+    patch: int = 16
+    input_stride: int = 1
+    token_stride: int = 1
+    width: int = 512
+    layers: int = 8
+    heads: int = 8
+    hidden: int = 1024
+    descriptor: int = 128
+    head: str = "squared_cosine"
+    same_view: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image_size", tuple(self.image_size))
+        if self.head not in HEADS:
+            raise ValueError(f"The matcher's head is {self.head!r}; it must be one of {sorted(HEADS)}.")
+        token = self.patch * self.token_stride
+        if token != STRIDE * self.input_stride or self.token_stride not in (1, 2):
+            raise ValueError(
+                f"A token covers {token} pixels and the trunk's cell {STRIDE * self.input_stride}; they must agree "
+                "(patch x token_stride = 16 x input_stride, token_stride 1 or 2)."
+            )
+        if any(side <= 0 or side % token for side in self.image_size):
+            raise ValueError(f"The image size {self.image_size} is no multiple of a token's {token} pixels.")
+
+    @property
+    def patches(self) -> tuple[int, int]:
+        """(rows, columns) of the patch grid."""
+        return self.image_size[0] // self.patch, self.image_size[1] // self.patch
+
+    @classmethod
+    def preset(cls, name: str) -> "MatcherConfig":
+        """A named form: `"tiny"` for tests, `"small"` for a CPU, `"paper"` as published.
+
+        Raises:
+            ValueError: An unknown name.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"There is no matcher {name!r}; choose one of {', '.join(PRESETS)}.")
+        return cls.from_json(json.dumps(PRESETS[name]))
+
+    def to_json(self) -> str:
+        """The form as one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "MatcherConfig":
+        """The form written by `to_json`.
+
+        Raises:
+            ValueError: Not JSON, or fields missing, unknown or unfit.
+        """
+        try:
+            given = json.loads(text)
+            unknown = set(given) - {field.name for field in fields(cls)}
+            if unknown:
+                raise ValueError(f"unknown fields {sorted(unknown)}")
+            trunk = {name: tuple(v) if isinstance(v, list) else v for name, v in given.pop("trunk").items()}
+            return cls(trunk=TrunkConfig(**trunk), **given)
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            raise ValueError(f"This is no matcher configuration: {error}.") from error
+
+
+PRESETS: dict[str, dict[str, object]] = {
+    "tiny": {
+        "trunk": {"block": "basic", "stem": 16, "widths": [16, 32, 64], "depths": [1, 1, 1]},
+        "input_stride": 2, "token_stride": 2, "width": 96, "layers": 3, "heads": 4, "hidden": 192,
+        "descriptor": 64, "same_view": True,
+    },
+    "small": {
+        "trunk": {"block": "basic", "stem": 32, "widths": [48, 96, 192], "depths": [2, 2, 2]},
+        "input_stride": 2, "token_stride": 2, "width": 256, "layers": 6, "heads": 8, "hidden": 512,
+        "descriptor": 128, "same_view": True,
+    },
+    "paper": {
+        "trunk": {"block": "bottleneck", "stem": 64, "widths": [64, 128, 256], "depths": [3, 4, 6]},
+    },
+}  # fmt: skip
+
+
+class MatcherNetwork(nn.Module):
+    """Trunk, transformer over all views, and a head on every pair of patches.
+
+    Args:
+        config: The form.
+    """
+
+    def __init__(self, config: MatcherConfig) -> None:
+        super().__init__()
+        self.config = config
+        _, fine, coarse = config.trunk.channels
+        rows, columns = (side // config.token_stride for side in config.patches)
+        self.trunk = ResidualTrunk(config.trunk)
+        self.project = nn.Linear(coarse, config.width)
+        self.transformer = Transformer(
+            (rows, columns),
+            config.width,
+            layers=config.layers,
+            heads=config.heads,
+            hidden=config.hidden,
+            same_view=config.same_view,
+        )
+        half = config.token_stride == 2
+        self.expansion = Expansion(config.width, fine, config.descriptor) if half else None
+        self.head = HEADS[config.head]()
+
+    def forward(self, images: Float[Tensor, "batch view row column"]) -> Float[Tensor, "batch view view patch patch"]:
+        """Correspondence between the patches of every two views.
+
+        Args:
+            images: Radiographs in [0, 1], bone bright, `config.image_size` pixels each.
+
+        Returns:
+            Values in [0, 1], float32; [b, k, l, p, q] for patch p of view k and q of view l, row-major. The blocks
+            k = l compare a view with itself and mean nothing.
+
+        Raises:
+            ValueError: Fewer than two or more than 16 views, or images of another size.
+        """
+        descriptors = self.describe(images)
+        batch, views, patches, _ = descriptors.shape
+        flat = descriptors.flatten(1, 2)
+        matrix = self.head(flat @ flat.mT).view(batch, views, patches, views, patches)
+        return matrix.permute(0, 1, 3, 2, 4)
+
+    def describe(self, images: Float[Tensor, "batch view row column"]) -> Float[Tensor, "batch view patch descriptor"]:
+        """Unit descriptors of all patches of all views, float32; each knows of every view in the batch row."""
+        self._check(images)
+        batch, views = images.shape[:2]
+        fine, coarse = self._features(images.flatten(0, 1))
+        tokens = self.project(coarse)
+        rows, columns = tokens.shape[1:3]
+        tokens = self.transformer(tokens.view(batch, views, rows * columns, -1))
+        x = tokens.view(batch * views, rows, columns, -1)
+        if self.expansion is not None:
+            x = self.expansion(x, fine)
+        return F.normalize(x.float().reshape(batch, views, -1, x.shape[-1]), dim=-1)
+
+    def _features(self, images: Float[Tensor, "image row column"]) -> tuple[Tensor, Tensor]:
+        """Features at strides 8 and 16 of the trunk, channels last: (image, row, column, channel)."""
+        grey = (images[:, None] - GREY_MEAN) / GREY_SPREAD
+        if self.config.input_stride > 1:
+            grey = F.avg_pool2d(grey, self.config.input_stride)
+        fine, coarse = self.trunk(grey.to(memory_format=torch.channels_last))
+        return fine.permute(0, 2, 3, 1), coarse.permute(0, 2, 3, 1)
+
+    def _check(self, images: Float[Tensor, "batch view row column"]) -> None:
+        views, *size = images.shape[1:]
+        if not 2 <= views <= MOST_VIEWS:
+            raise ValueError(f"The matcher takes 2 to {MOST_VIEWS} views of one limb; got {views}.")
+        if tuple(size) != self.config.image_size:
+            raise ValueError(f"The matcher takes images of {self.config.image_size} pixels; got {tuple(size)}.")
+
+
+def save_network(
+    path: Path | str, network: MatcherNetwork, metadata: dict[str, str], *, half: bool = False
+) -> None:
+    """Write a matcher to one safetensors file, whole or not at all.
+
+    Args:
+        path: The file to write; replaced if it exists.
+        network: The matcher.
+        metadata: Words to keep in the file (data, recipe, scores).
+        half: Store matrices and filters as float16, which halves the file; statistics stay float32.
+    """
+    path = Path(path)
+    tensors = {name: _stored(value, half) for name, value in network.state_dict().items()}
+    header = {**metadata, "format": FORMAT, "config": network.config.to_json()}
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        save_file(tensors, partial, header)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_network(path: Path | str) -> tuple[MatcherNetwork, dict[str, str]]:
+    """Read a matcher written by `save_network`; float32, in evaluation mode, on the CPU.
+
+    Args:
+        path: The safetensors file.
+
+    Returns:
+        The network, and the metadata kept with it.
+
+    Raises:
+        ValueError: No such file, no safetensors file (a pickle is never loaded), no matcher, or weights whose
+            shapes are not those of the form they name.
+    """
+    path = Path(path)
+    tensors, metadata = _read(path)
+    if metadata.pop("format", "") != FORMAT or "config" not in metadata:
+        raise ValueError(f"{path} is a safetensors file but holds no crossray matcher; give one made by `crossray train`.")
+    try:
+        network = MatcherNetwork(MatcherConfig.from_json(metadata.pop("config")))
+        network.load_state_dict(tensors)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"{path} holds weights of another shape than its matcher has; train or fetch it again ({reason}).") from error
+    return network.eval(), metadata
+
+
+def _stored(value: Tensor, half: bool) -> Tensor:
+    matrix = value.is_floating_point() and value.ndim >= 2
+    return value.detach().to("cpu", torch.float16 if half and matrix else value.dtype).contiguous()
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if not path.is_file():
+        raise ValueError(f"There is no weights file {path}; give the .safetensors file that training wrote.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            metadata = dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        kind = "a pickle, which can run code and is never loaded" if _is_pickle(path) else "no safetensors file"
+        raise ValueError(f"{path} is {kind}; give the .safetensors file that training wrote.") from error
+    return {n: v.float() if v.is_floating_point() else v for n, v in tensors.items()}, metadata
+
+
+def _is_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")

@@ -1,0 +1,86 @@
+"""The plain transformer: every token attends to every token of every view, layer after layer.
+
+Pre-norm (Xiong et al. 2020), no message passing between alternating self and cross layers.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crossray.models.attention import RotaryGrid, SameViewBias, SelfAttention
+
+
+class TransformerLayer(nn.Module):
+    """Attention and a two-layer perceptron, each behind a norm and around a shortcut.
+
+    Args:
+        width: Channels of a token.
+        heads: Attention heads.
+        hidden: Channels inside the perceptron.
+        same_view: Whether a learned bias tells the own view from the others.
+    """
+
+    def __init__(self, width: int, heads: int, hidden: int, *, same_view: bool) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = SelfAttention(width, heads)
+        self.same_view = SameViewBias(heads) if same_view else None
+        self.norm2 = nn.LayerNorm(width)
+        self.perceptron = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "batch view patch width"],
+        rotary: nn.Module,
+        bias: Float[Tensor, "*#batch_head token token"] | None = None,
+    ) -> Float[Tensor, "batch view patch width"]:
+        """Tokens after the layer; `bias` is added to the attention logits of the sequence of all views."""
+        _, views, patches, _ = tokens.shape
+        if self.same_view is not None:
+            own = self.same_view(views, patches)
+            bias = own if bias is None else bias + own
+        flat = tokens.flatten(1, 2)
+        flat = flat + self.attention(self.norm1(flat), rotary, bias)
+        flat = flat + self.perceptron(self.norm2(flat))
+        return flat.view(tokens.shape)
+
+
+class Transformer(nn.Module):
+    """Layers over the tokens of all views in one sequence.
+
+    Args:
+        grid: (rows, columns) of the tokens of one view.
+        width: Channels of a token.
+        layers: Number of layers.
+        heads: Attention heads.
+        hidden: Channels inside the perceptrons.
+        same_view: Whether a learned bias per layer and head tells the own view from the others.
+    """
+
+    def __init__(
+        self, grid: tuple[int, int], width: int, *, layers: int, heads: int, hidden: int, same_view: bool
+    ) -> None:
+        super().__init__()
+        self.rotary = RotaryGrid(*grid, width // heads)
+        self.layers = nn.ModuleList(
+            TransformerLayer(width, heads, hidden, same_view=same_view) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        for name, weight in self.named_parameters():
+            if name.endswith("weight") and weight.ndim == 2:
+                nn.init.trunc_normal_(weight, std=0.02)
+            elif name.endswith("bias"):
+                nn.init.zeros_(weight)
+        for layer in self.layers:  # the shortcuts carry the signal at the start, however deep the stack
+            for last in (layer.attention.out, layer.perceptron[2]):
+                torch.nn.init.trunc_normal_(last.weight, std=0.02 / (2 * layers) ** 0.5)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "batch view patch width"],
+        bias: Float[Tensor, "*#batch_head token token"] | None = None,
+    ) -> Float[Tensor, "batch view patch width"]:
+        """Tokens of every view, each informed by all views."""
+        for layer in self.layers:
+            tokens = layer(tokens, self.rotary, bias)
+        return self.norm(tokens)
