@@ -1,0 +1,1 @@
+"""How well a matcher does, against chance and against the position prior."""

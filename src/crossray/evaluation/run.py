@@ -1,0 +1,253 @@
+"""Scores a matcher on samples and slope pairs, and writes the report.
+
+The evaluation knows neither networks nor training: a matcher is any function from images to correspondence. It stands
+beside two baselines that see no image: chance (the prevalence) and the position prior (the mean true matrix).
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from math import isnan, nan
+from pathlib import Path
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from crossray.errors import InputError
+from crossray.evaluation.metrics import MatchingMetrics, PositionPrior, bootstrap_ap
+from crossray.evaluation.slope import Predict, SlopePair, SlopeResult, slope
+
+_VOLUME_RESOLUTION = 17
+"""log2 of the bins per volume: 2 MB each, AP within about 1e-4; the pooled AP has all 2^20."""
+
+
+@runtime_checkable
+class MatchedSample(Protocol):
+    """What the evaluation needs of a sample: images (view, row, column) and correspondence (view, view, patch, patch)."""
+
+    @property
+    def images(self) -> Tensor: ...
+    @property
+    def correspondence(self) -> Tensor: ...
+
+
+LabelledSample = tuple[str, str, MatchedSample]
+"""Person, volume name, sample."""
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class MatcherReport:
+    """Scores of a matcher, pooled over samples and per volume; NaN where undefined (null in JSON).
+
+    Args:
+        ap: Average precision over all pairs of patches, pooled.
+        mse: Mean squared error of the matrix.
+        precision: Precision at predicted > 0.2.
+        recall: Recall at predicted > 0.2.
+        prevalence: Share of positive pairs: the AP of chance.
+        prior_ap: AP of the position prior on the same samples.
+        ap_low: 2.5 % quantile of the AP, bootstrap over persons.
+        ap_high: 97.5 % quantile.
+        slope: Pooled slope: 1 where bands follow the anatomy, 0 where they stay in place.
+        slope_low: 2.5 % quantile of the slope, bootstrap over persons.
+        slope_high: 97.5 % quantile.
+        row_error: Mean distance between predicted and true band rows in the slope test, in pixels.
+        pairs: Pairs of views scored.
+        persons: Persons scored.
+        slope_pairs: Pairs the slope was measured on.
+        per_volume: For each volume name, person, ap, prevalence, prior_ap, pairs.
+        settings: How the report was made (weights, seed, protocol, definition), as the caller describes it.
+    """
+
+    ap: float
+    mse: float
+    precision: float
+    recall: float
+    prevalence: float
+    prior_ap: float
+    ap_low: float
+    ap_high: float
+    slope: float
+    slope_low: float
+    slope_high: float
+    row_error: float
+    pairs: int
+    persons: int
+    slope_pairs: int
+    per_volume: list[dict[str, Any]]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The report as JSON text; undefined scores are null."""
+        return json.dumps(_null_for_nan(asdict(self)), indent=2, allow_nan=False) + "\n"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the report as JSON; the file appears whole or not at all."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_text(self.to_json(), encoding="utf-8")
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a saved report.
+
+        Raises:
+            InputError: A file that is not a matcher report.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            rows = [{key: nan if value is None else value for key, value in row.items()} for row in content["per_volume"]]
+            scores = {each.name: nan if content[each.name] is None else content[each.name] for each in fields(cls)}
+            return cls(**{**scores, "per_volume": rows, "settings": content["settings"]})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} is not a matcher report; give a file written by `crossray evaluate matcher --json`.") from error
+
+
+def evaluate_matcher(
+    predict: Predict,
+    samples: Iterable[LabelledSample],
+    prior: PositionPrior | None = None,
+    slope_pairs: Iterable[SlopePair] = (),
+    *,
+    batch_size: int = 8,
+    settings: dict[str, Any] | None = None,
+    progress: bool = False,
+) -> MatcherReport:
+    """Score a matcher on samples with known correspondence and on slope pairs.
+
+    Args:
+        predict: Images (batch, view, row, column) in [0, 1] to correspondence (batch, view, view, patch, patch) in [0, 1].
+        samples: Person, volume name and sample; consumed lazily, any number.
+        prior: Mean matrix over training samples; None leaves `prior_ap` undefined.
+        slope_pairs: Pairs for the slope test; none leaves `slope` undefined.
+        batch_size: Samples of equal shape predicted together.
+        settings: What to record in the report about how it was made.
+        progress: Show a progress bar on stderr.
+
+    Returns:
+        The report; intervals come from 1000 bootstrap draws over persons with seed 0.
+
+    Raises:
+        InputError: No samples.
+    """
+    tally = _Tally()
+    for batch in _batches(_tracked(samples, "matching", progress), batch_size):
+        tally.count(batch, predict, prior)
+    if not tally.pairs:
+        raise InputError("There are no samples to evaluate on; give at least one volume and one pair.")
+    measured = slope(predict, _tracked(slope_pairs, "slope", progress))
+    return tally.report(measured, settings or {})
+
+
+class _Tally:
+    """Histograms pooled and per volume, for the matcher and for the prior."""
+
+    def __init__(self) -> None:
+        self.pooled = MatchingMetrics()
+        self.pooled_prior = MatchingMetrics()
+        self.volumes: dict[tuple[str, str], tuple[MatchingMetrics, MatchingMetrics]] = {}
+        self.pairs: Counter[tuple[str, str]] = Counter()
+
+    def count(self, batch: Sequence[LabelledSample], predict: Predict, prior: PositionPrior | None) -> None:
+        """Predict a batch of samples of equal shape and count it."""
+        images = torch.stack([sample.images for _, _, sample in batch])
+        with torch.inference_mode():
+            predicted = predict(images).float().cpu()
+        usual = None if prior is None else prior(images)
+        for number, (person, name, sample) in enumerate(batch):
+            key = (person, name)
+            fresh = MatchingMetrics(_VOLUME_RESOLUTION), MatchingMetrics(_VOLUME_RESOLUTION)
+            volume, volume_prior = self.volumes.setdefault(key, fresh)
+            views = len(sample.images)
+            self.pairs[key] += views * (views - 1) // 2
+            for metrics in (self.pooled, volume):
+                metrics.update(predicted[number], sample.correspondence)
+            if usual is not None:
+                for metrics in (self.pooled_prior, volume_prior):
+                    metrics.update(usual[number], sample.correspondence)
+
+    def report(self, measured: SlopeResult, settings: dict[str, Any]) -> MatcherReport:
+        """Everything counted, as a report."""
+        pooled = self.pooled.compute()
+        persons = self._persons()
+        low, high = bootstrap_ap(persons)
+        return MatcherReport(
+            ap=pooled.ap,
+            mse=pooled.mse,
+            precision=pooled.precision,
+            recall=pooled.recall,
+            prevalence=pooled.prevalence,
+            prior_ap=self.pooled_prior.compute().ap,
+            ap_low=low,
+            ap_high=high,
+            slope=measured.slope,
+            slope_low=measured.low,
+            slope_high=measured.high,
+            row_error=measured.row_error,
+            pairs=self.pairs.total(),
+            persons=len(persons),
+            slope_pairs=len(measured.pairs),
+            per_volume=[self._volume_row(key) for key in sorted(self.volumes)],
+            settings=settings,
+        )
+
+    def _persons(self) -> list[MatchingMetrics]:
+        """The volumes of each person, merged."""
+        merged: dict[str, MatchingMetrics] = {}
+        for (person, _), (volume, _) in sorted(self.volumes.items(), key=lambda item: item[0]):
+            merged.setdefault(person, MatchingMetrics(_VOLUME_RESOLUTION)).merge(volume)
+        return list(merged.values())
+
+    def _volume_row(self, key: tuple[str, str]) -> dict[str, Any]:
+        scores, prior = (metrics.compute() for metrics in self.volumes[key])
+        return {
+            "name": key[1],
+            "person": key[0],
+            "ap": scores.ap,
+            "prevalence": scores.prevalence,
+            "prior_ap": prior.ap,
+            "pairs": self.pairs[key],
+        }
+
+
+def _batches(samples: Iterable[LabelledSample], batch_size: int) -> Iterator[list[LabelledSample]]:
+    """Runs of consecutive samples whose images have the same shape."""
+    batch: list[LabelledSample] = []
+    for labelled in samples:
+        if batch and (len(batch) == batch_size or labelled[2].images.shape != batch[0][2].images.shape):
+            yield batch
+            batch = []
+        batch.append(labelled)
+    if batch:
+        yield batch
+
+
+def _tracked(items: Iterable[Item], label: str, shown: bool) -> Iterator[Item]:
+    """The items, with a progress bar on stderr when asked for."""
+    if not shown:
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    total = float(len(items)) if isinstance(items, Sequence) else None
+    yield from track(items, description=label, total=total, console=Console(stderr=True))
+
+
+def _null_for_nan(value: Any) -> Any:
+    """The same nested value with None in place of NaN."""
+    if isinstance(value, float) and isnan(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _null_for_nan(each) for key, each in value.items()}
+    return [_null_for_nan(each) for each in value] if isinstance(value, list | tuple) else value
