@@ -1,0 +1,1 @@
+"""Samples to learn from and films to read."""

@@ -1,0 +1,1 @@
+"""Training: losses, the Lightning task, and the run folder. The only room that knows Lightning."""

@@ -1,0 +1,1 @@
+"""CT in, attenuation out; knows no camera."""
