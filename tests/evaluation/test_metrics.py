@@ -25,7 +25,9 @@ def exact_ap(scores: torch.Tensor, labels: torch.Tensor) -> float:
     hits = hits[last_of_tie]
     precision = hits / (torch.arange(len(scores), dtype=torch.float64) + 1)[last_of_tie]
     recall = hits / hits[-1]
-    return (torch.diff(recall, prepend=torch.zeros(1, dtype=torch.float64)) * precision).sum().item()
+    return (
+        (torch.diff(recall, prepend=torch.zeros(1, dtype=torch.float64)) * precision).sum().item()
+    )
 
 
 def two_views(scores: torch.Tensor) -> torch.Tensor:
@@ -44,7 +46,10 @@ def counted(scores: torch.Tensor, labels: torch.Tensor, resolution: int = 20) ->
 
 def test_scores_of_four_pairs_by_hand():
     metrics = MatchingMetrics()
-    metrics.update(two_views(torch.tensor([0.9, 0.8, 0.3, 0.1])), two_views(torch.tensor([1.0, 0.1, 0.5, 0.21])))
+    metrics.update(
+        two_views(torch.tensor([0.9, 0.8, 0.3, 0.1])),
+        two_views(torch.tensor([1.0, 0.1, 0.5, 0.21])),
+    )
     scores = metrics.compute()
     # ranks 1, 3, 4 are positive: AP = (1/1 + 2/3 + 3/4) / 3; predicted > 0.2: three, two of them right
     assert scores.ap == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
@@ -57,10 +62,13 @@ def test_scores_of_four_pairs_by_hand():
 
 def test_threshold_is_strict():
     metrics = MatchingMetrics()
-    metrics.update(two_views(torch.full((4,), 0.2)), two_views(torch.tensor([0.2, 0.2001, 0.2, 0.2])))
+    metrics.update(
+        two_views(torch.full((4,), 0.2)), two_views(torch.tensor([0.2, 0.2001, 0.2, 0.2]))
+    )
     scores = metrics.compute()
     assert scores.positives == 1
-    assert math.isnan(scores.precision) and scores.recall == 0.0
+    assert math.isnan(scores.precision)
+    assert scores.recall == 0.0
 
 
 def test_ties_score_the_prevalence():
@@ -70,8 +78,10 @@ def test_ties_score_the_prevalence():
 
 def test_no_positives_leaves_ap_undefined():
     scores = counted(torch.rand(16), torch.zeros(16)).compute()
-    assert math.isnan(scores.ap) and math.isnan(scores.recall)
-    assert scores.precision == 0.0 and scores.prevalence == 0.0
+    assert math.isnan(scores.ap)
+    assert math.isnan(scores.recall)
+    assert scores.precision == 0.0
+    assert scores.prevalence == 0.0
 
 
 def test_nothing_counted_is_undefined():
@@ -150,12 +160,18 @@ def test_histogram_ap_agrees_with_sorted_ap(kind, prevalence):
 
 def test_bins_are_monotone_and_within_range():
     edges = [0.0, -0.0, 1e-45, 1e-30, 2.0**-80, 0.2, 0.5, 1.0 - 2.0**-24, 1.0]
-    values = torch.tensor([*edges, *torch.rand(10_000).pow(8).tolist(), *(1 - torch.rand(10_000).pow(8)).tolist()])
+    values = torch.tensor(
+        [*edges, *torch.rand(10_000).pow(8).tolist(), *(1 - torch.rand(10_000).pow(8)).tolist()]
+    )
     ordered = values.sort().values
     bins = score_bins(ordered)
     assert (bins.diff() >= 0).all()
-    assert bins[0] == 0 and bins[-1] < 2**20
-    below_half, half = torch.nextafter(torch.tensor([0.5]), torch.tensor([0.0])), torch.tensor([0.5])
+    assert bins[0] == 0
+    assert bins[-1] < 2**20
+    below_half, half = (
+        torch.nextafter(torch.tensor([0.5]), torch.tensor([0.0])),
+        torch.tensor([0.5]),
+    )
     assert score_bins(half) - score_bins(below_half) == 1
     assert score_bins(torch.tensor([1.0])) > score_bins(torch.tensor([1.0 - 2.0**-24]))
     assert torch.equal(score_bins(ordered, 14), bins >> 6)
@@ -165,9 +181,9 @@ def test_values_outside_are_clamped():
     assert torch.equal(score_bins(torch.tensor([-3.0, 1.5])), score_bins(torch.tensor([0.0, 1.0])))
 
 
-cases = st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans()), min_size=16, max_size=16).filter(
-    lambda pairs: any(label for _, label in pairs)
-)
+cases = st.lists(
+    st.tuples(st.floats(0, 1, width=32), st.booleans()), min_size=16, max_size=16
+).filter(lambda pairs: any(label for _, label in pairs))
 
 
 @given(cases, st.randoms(use_true_random=False))
@@ -196,7 +212,9 @@ def test_ap_ignores_monotone_transforms(pairs):
     levels, labels = (torch.tensor(column) for column in zip(*pairs, strict=True))
     ranks = torch.unique(levels, return_inverse=True)[1].float()
     plain, squashed = ranks / 20, torch.sigmoid(ranks - 8)
-    assert counted(plain, labels).compute().ap == pytest.approx(counted(squashed, labels).compute().ap, abs=1e-12)
+    assert counted(plain, labels).compute().ap == pytest.approx(
+        counted(squashed, labels).compute().ap, abs=1e-12
+    )
 
 
 @given(cases)
@@ -216,7 +234,9 @@ def test_average_precision_of_a_perfect_ranking_is_one():
 def person(seed: int, quality: float, pairs: int = 1024) -> MatchingMetrics:
     generator = torch.Generator().manual_seed(seed)
     labels = torch.rand(pairs, generator=generator) < 0.1
-    return counted(torch.sigmoid(torch.randn(pairs, generator=generator) + quality * labels), labels, 16)
+    return counted(
+        torch.sigmoid(torch.randn(pairs, generator=generator) + quality * labels), labels, 16
+    )
 
 
 def test_bootstrap_of_equal_persons_has_no_width():
@@ -235,7 +255,9 @@ def test_bootstrap_agrees_with_naive_resampling():
             for _ in range(int(times)):
                 pooled.merge(one)
         naive.append(pooled.compute().ap)
-    assert bootstrap_ap(persons, draws=200, seed=3) == pytest.approx(tuple(np.quantile(naive, [0.025, 0.975])), abs=2e-3)
+    assert bootstrap_ap(persons, draws=200, seed=3) == pytest.approx(
+        tuple(np.quantile(naive, [0.025, 0.975])), abs=2e-3
+    )
 
 
 def test_bootstrap_covers_the_true_ap_about_as_often_as_it_says():
@@ -246,7 +268,9 @@ def test_bootstrap_covers_the_true_ap_about_as_often_as_it_says():
     expected = truth.compute().ap
     hits = 0
     for trial, row in enumerate(qualities):
-        low, high = bootstrap_ap([person(trial * 20 + number, quality) for number, quality in enumerate(row)], draws=200)
+        low, high = bootstrap_ap(
+            [person(trial * 20 + number, quality) for number, quality in enumerate(row)], draws=200
+        )
         hits += low <= expected <= high
     assert 33 <= hits <= 40
 

@@ -1,4 +1,4 @@
-"""Oracles on a limb along the rows whose brightness tells the level, so that a matcher can read the truth off the images."""
+"""Oracles on a limb along the rows whose brightness tells the level: the truth can be read off the images."""
 
 import math
 
@@ -36,7 +36,7 @@ def follows(images: torch.Tensor) -> torch.Tensor:
 
 
 def bands(fixed: torch.Tensor, window: torch.Tensor, share: float = 1.0) -> torch.Tensor:
-    """Two-view correspondence with level bands across the middle half of the columns; `share` of the shift is followed."""
+    """Two-view correspondence with level bands across the limb that follow `share` of the shift."""
     shift = (fixed - window) / PATCH
     rows = torch.arange(GRID[0])
     target = rows + share * shift
@@ -74,23 +74,33 @@ def test_a_constant_matcher_scores_exactly_zero():
 
 
 def test_an_empty_prediction_scores_zero():
-    assert slope(lambda images: torch.zeros(len(images), 2, 2, 256, 256), [synthetic_pair()]).slope == 0.0
+    assert (
+        slope(lambda images: torch.zeros(len(images), 2, 2, 256, 256), [synthetic_pair()]).slope
+        == 0.0
+    )
 
 
 @pytest.mark.parametrize("share", [0.25, 0.6])
 def test_a_matcher_that_follows_a_part_of_the_shift_scores_that_part(share):
     def partly(images: torch.Tensor) -> torch.Tensor:
-        return torch.stack([bands(levels(fixed), levels(window), share) for fixed, window in images])
+        return torch.stack(
+            [bands(levels(fixed), levels(window), share) for fixed, window in images]
+        )
 
     assert slope(partly, [synthetic_pair()]).slope == pytest.approx(share, abs=0.02)
 
 
 def test_a_faint_floor_does_not_pull_the_band_to_the_middle():
-    assert slope(lambda images: follows(images).clamp(min=0.3), [synthetic_pair()]).slope == pytest.approx(1.0, abs=0.01)
+    assert slope(
+        lambda images: follows(images).clamp(min=0.3), [synthetic_pair()]
+    ).slope == pytest.approx(1.0, abs=0.01)
 
 
 def test_noise_scores_about_zero():
-    assert abs(slope(lambda images: torch.rand(len(images), 2, 2, 256, 256), [synthetic_pair()]).slope) < 0.05
+    assert (
+        abs(slope(lambda images: torch.rand(len(images), 2, 2, 256, 256), [synthetic_pair()]).slope)
+        < 0.05
+    )
 
 
 @given(st.floats(0, 60), st.lists(st.integers(0, 60), min_size=3, max_size=6, unique=True))
@@ -104,9 +114,13 @@ def test_the_truth_scores_one_wherever_the_windows_lie(first_level, offsets):
 
 
 def test_patches_whose_band_leaves_the_window_are_left_out():
-    far_off = SlopePair("A", limb(SIZE, 400.0), limb(SIZE + 60), (0, 30, 60), synthetic_pair(400.0).truth_at)
+    far_off = SlopePair(
+        "A", limb(SIZE, 400.0), limb(SIZE + 60), (0, 30, 60), synthetic_pair(400.0).truth_at
+    )
     result = slope(follows, [far_off])
-    assert result.patches == 0 and math.isnan(result.slope) and math.isnan(result.edge_share)
+    assert result.patches == 0
+    assert math.isnan(result.slope)
+    assert math.isnan(result.edge_share)
 
 
 def test_without_truth_the_middle_rows_of_the_tissue_count():
@@ -128,12 +142,15 @@ def test_pairs_pool_and_persons_give_an_interval():
     result = slope(half_of_them, pairs)
     assert [round(pair.slope) for pair in result.pairs] == [0, 1] * 3
     assert result.slope == pytest.approx(0.5, abs=0.03)
-    assert result.low < 0.3 and result.high > 0.7
+    assert result.low < 0.3
+    assert result.high > 0.7
     assert math.isnan(slope(half_of_them, pairs[:1]).low)
 
 
 def test_band_rows_by_hand():
-    band = torch.tensor([[0.0, 0.1, 0.0], [0.8, 0.0, 0.3], [0.4, 0.0, 0.0], [0.0, 0.0, 0.39]]).flatten()
+    band = torch.tensor(
+        [[0.0, 0.1, 0.0], [0.8, 0.0, 0.3], [0.4, 0.0, 0.0], [0.0, 0.0, 0.39]]
+    ).flatten()
     row, touches = band_rows(band, (4, 3))
     assert row.item() == 1.0  # all others are at most half of 0.8
     flat = torch.tensor([0.0, 0.6, 0.8, 0.2])
@@ -145,7 +162,9 @@ def test_band_rows_by_hand():
 
 def test_tissue_is_what_stands_out_from_the_background():
     mask = tissue_patches(limb(SIZE) + 0.2, GRID).view(GRID)
-    assert mask[:, 4:12].all() and not mask[:, :4].any() and not mask[:, 12:].any()
+    assert mask[:, 4:12].all()
+    assert not mask[:, :4].any()
+    assert not mask[:, 12:].any()
 
 
 def test_real_films_of_one_limb_follow_or_stay():
@@ -183,7 +202,10 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(InputError, match="leaves the wide image"):
         SlopePair("A", film, limb(SIZE + 9), (0, 10))
     with pytest.raises(InputError, match="4 patches"):
-        slope(lambda images: torch.zeros(len(images), 2, 2, 4, 4), [SlopePair("A", film, limb(SIZE + 9), (0, 9))])
+        slope(
+            lambda images: torch.zeros(len(images), 2, 2, 4, 4),
+            [SlopePair("A", film, limb(SIZE + 9), (0, 9))],
+        )
     with pytest.raises(InputError, match="32 x 32"):
         real_slope_pairs(torch.zeros(20, 90), film, "A")
     with pytest.raises(InputError, match="finite"):

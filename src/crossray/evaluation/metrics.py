@@ -44,7 +44,9 @@ def score_bins(scores: Float[Tensor, " pair"], resolution: int = FINEST) -> Int[
     Returns:
         Bin numbers, int64, that never decrease with the score.
     """
-    value = scores.float().clamp(0.0, 1.0) + 0.0  # + 0.0 turns -0.0, whose bit pattern is negative, into 0.0
+    value = (
+        scores.float().clamp(0.0, 1.0) + 0.0
+    )  # + 0.0 turns -0.0, whose bit pattern is negative, into 0.0
     low = (value.contiguous().view(torch.int32) - _TINY).clamp(min=0) >> _LOW_SHIFT
     distance = (1.0 - value).contiguous().view(torch.int32).clamp(min=_NEAREST_ONE)
     high = ((_HALF - distance) >> _HIGH_SHIFT) + _LOW_BINS
@@ -89,7 +91,9 @@ class MatchingMetrics:
 
     def __init__(self, resolution: int = FINEST) -> None:
         if not 1 <= resolution <= FINEST:
-            raise InputError(f"resolution is {resolution}; choose a log2 of the number of bins from 1 to {FINEST}.")
+            raise InputError(
+                f"resolution is {resolution}; choose a log2 of the number of bins from 1 to {FINEST}."
+            )
         self.resolution = resolution
         self._counts = torch.zeros(2, 1 << resolution, dtype=torch.int64)
         self._predicted = torch.zeros(2, dtype=torch.int64)
@@ -113,7 +117,9 @@ class MatchingMetrics:
         """
         score, target = _counted(prediction, known), _counted(truth, known)
         if torch.isnan(score).any() or torch.isnan(target).any():
-            raise InputError("The predicted or the true correspondence holds NaN; mark unlabelled pairs in `known` instead.")
+            raise InputError(
+                "A correspondence to score holds NaN; mark unlabelled pairs in `known` instead."
+            )
         label = (target > POSITIVE_ABOVE).long()
         self._to(score.device)
         index = score_bins(score, self.resolution) + label * (1 << self.resolution)
@@ -139,7 +145,10 @@ class MatchingMetrics:
             InputError: A finer resolution than was accumulated.
         """
         if resolution > self.resolution:
-            raise InputError(f"These scores were counted on 2^{self.resolution} bins and cannot be split into 2^{resolution}.")
+            counted = f"These scores were counted on 2^{self.resolution} bins"
+            raise InputError(
+                f"{counted} and cannot be split into 2^{resolution}; merge at the coarser resolution."
+            )
         return self._counts.reshape(2, 1 << resolution, -1).sum(dim=-1)
 
     def compute(self) -> MatchingScores:
@@ -187,7 +196,9 @@ def average_precision(counts: Int[Tensor, "2 bin"]) -> float:
     return ((gained[here].double() * precision).sum() / gained.sum()).item()
 
 
-def bootstrap_ap(persons: Sequence[MatchingMetrics], draws: int = 1000, seed: int = 0) -> tuple[float, float]:
+def bootstrap_ap(
+    persons: Sequence[MatchingMetrics], draws: int = 1000, seed: int = 0
+) -> tuple[float, float]:
     """95 % interval of the pooled AP, resampling whole persons with replacement.
 
     Pairs within a person depend on each other, so the person is the unit. Histograms are merged to 2^14 bins
@@ -205,13 +216,18 @@ def bootstrap_ap(persons: Sequence[MatchingMetrics], draws: int = 1000, seed: in
         return nan, nan
     resolution = min(BOOTSTRAP_RESOLUTION, *(person.resolution for person in persons))
     counts = torch.stack([person.histogram(resolution).cpu() for person in persons])
-    finest = min(person.resolution for person in persons)
-    pooled = sum((person.histogram(finest).cpu() for person in persons[1:]), persons[0].histogram(finest).cpu())
-    correction = average_precision(pooled) - average_precision(counts.sum(0))
-    return percentile_interval(_resampled_ap(counts.flip(2).double().numpy(), draws, seed) + correction)
+    pooled = MatchingMetrics(min(person.resolution for person in persons))
+    for person in persons:
+        pooled.merge(person)
+    correction = pooled.compute().ap - average_precision(counts.sum(0))
+    return percentile_interval(
+        _resampled_ap(counts.flip(2).double().numpy(), draws, seed) + correction
+    )
 
 
-def _resampled_ap(counts: Float[np.ndarray, "person 2 bin"], draws: int, seed: int) -> Float[np.ndarray, " draw"]:
+def _resampled_ap(
+    counts: Float[np.ndarray, "person 2 bin"], draws: int, seed: int
+) -> Float[np.ndarray, " draw"]:
     """AP of each draw of persons, from histograms with the best bin first."""
     counts = counts[:, :, counts.sum(axis=(0, 1)) > 0]
     found = counts.cumsum(axis=2)
@@ -221,7 +237,9 @@ def _resampled_ap(counts: Float[np.ndarray, "person 2 bin"], draws: int, seed: i
         precision = hits / np.maximum(hits + misses, 1.0)
         gained = weights @ counts[:, 1]
         total = gained.sum(axis=1)
-        values.append(np.where(total > 0, (gained * precision).sum(axis=1) / np.maximum(total, 1.0), nan))
+        values.append(
+            np.where(total > 0, (gained * precision).sum(axis=1) / np.maximum(total, 1.0), nan)
+        )
     return np.concatenate(values)
 
 
@@ -271,7 +289,9 @@ class PositionPrior:
         if self._sum is None:
             self._sum = torch.zeros(patch, patch, dtype=torch.float64)
         if self._sum.shape[0] != patch:
-            raise InputError(f"The position prior holds {self._sum.shape[0]} patches a view and was given {patch}.")
+            raise InputError(
+                f"The position prior holds {self._sum.shape[0]} patches a view and was given {patch}."
+            )
         blocks = _upper_blocks(truth).detach().cpu().reshape(-1, patch, patch).double()
         total = blocks.sum(0)
         self._sum += total + total.T
@@ -284,27 +304,37 @@ class PositionPrior:
             InputError: No sample has been counted.
         """
         if self._sum is None:
-            raise InputError("The position prior has seen no training sample; give it at least one.")
+            raise InputError(
+                "The position prior has seen no training sample; give it at least one."
+            )
         mean = (self._sum / self._count).float()
         other = ~torch.eye(views, dtype=torch.bool)
         return mean * other[:, :, None, None]
 
-    def __call__(self, images: Float[Tensor, "batch view row column"]) -> Float[Tensor, "batch view view patch patch"]:
+    def __call__(
+        self, images: Float[Tensor, "batch view row column"]
+    ) -> Float[Tensor, "batch view view patch patch"]:
         """The prior for every sample of a batch, whatever the images show."""
         batch, views = images.shape[:2]
         return self.matrix(views).to(images.device).expand(batch, -1, -1, -1, -1)
 
 
-def _upper_blocks(matrix: Shaped[Tensor, "*batch view view patch patch"]) -> Shaped[Tensor, "*batch pair patch patch"]:
+def _upper_blocks(
+    matrix: Shaped[Tensor, "*batch view view patch patch"],
+) -> Shaped[Tensor, "*batch pair patch patch"]:
     """The blocks k < l, each pair of views once."""
-    first, second = torch.triu_indices(matrix.shape[-3], matrix.shape[-3], offset=1, device=matrix.device)
+    first, second = torch.triu_indices(
+        matrix.shape[-3], matrix.shape[-3], offset=1, device=matrix.device
+    )
     return matrix[..., first, second, :, :]
 
 
 def _counted(matrix: Tensor, known: Tensor | None) -> Tensor:
     """The entries that count, as one flat list."""
     if matrix.shape[-3] < 2:
-        raise InputError(f"A correspondence of {matrix.shape[-3]} view has no pairs to score; give two views or more.")
+        raise InputError(
+            f"A correspondence of {matrix.shape[-3]} view has no pairs to score; give two views or more."
+        )
     entries = _upper_blocks(matrix.detach())
     return entries.reshape(-1) if known is None else entries[_upper_blocks(known)]
 

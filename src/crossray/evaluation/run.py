@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from math import isnan, nan
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -26,12 +26,17 @@ _VOLUME_RESOLUTION = 17
 
 @runtime_checkable
 class MatchedSample(Protocol):
-    """What the evaluation needs of a sample: images (view, row, column) and correspondence (view, view, patch, patch)."""
+    """What the evaluation needs of a sample."""
 
     @property
-    def images(self) -> Tensor: ...
+    def images(self) -> Tensor:
+        """Radiographs (view, row, column) in [0, 1]."""
+        ...
+
     @property
-    def correspondence(self) -> Tensor: ...
+    def correspondence(self) -> Tensor:
+        """True correspondence (view, view, patch, patch) in [0, 1]."""
+        ...
 
 
 LabelledSample = tuple[str, str, MatchedSample]
@@ -98,7 +103,7 @@ class MatcherReport:
             temporary.unlink(missing_ok=True)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> "MatcherReport":
         """Read a saved report.
 
         Raises:
@@ -106,11 +111,12 @@ class MatcherReport:
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
-            rows = [{key: nan if value is None else value for key, value in row.items()} for row in content["per_volume"]]
-            scores = {each.name: nan if content[each.name] is None else content[each.name] for each in fields(cls)}
-            return cls(**{**scores, "per_volume": rows, "settings": content["settings"]})
+            scores = _nan_for_null({each.name: content[each.name] for each in fields(cls)})
+            rows = [_nan_for_null(row) for row in content["per_volume"]]
+            return cls(**{**scores, "per_volume": rows, "settings": dict(content["settings"])})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} is not a matcher report; give a file written by `crossray evaluate matcher --json`.") from error
+            remedy = "give a file written by `crossray evaluate matcher --json`."
+            raise InputError(f"{path} is not a matcher report; {remedy}") from error
 
 
 def evaluate_matcher(
@@ -126,7 +132,8 @@ def evaluate_matcher(
     """Score a matcher on samples with known correspondence and on slope pairs.
 
     Args:
-        predict: Images (batch, view, row, column) in [0, 1] to correspondence (batch, view, view, patch, patch) in [0, 1].
+        predict: Images (batch, view, row, column) in [0, 1] to correspondence (batch, view, view,
+            patch, patch) in [0, 1].
         samples: Person, volume name and sample; consumed lazily, any number.
         prior: Mean matrix over training samples; None leaves `prior_ap` undefined.
         slope_pairs: Pairs for the slope test; none leaves `slope` undefined.
@@ -144,7 +151,9 @@ def evaluate_matcher(
     for batch in _batches(_tracked(samples, "matching", progress), batch_size):
         tally.count(batch, predict, prior)
     if not tally.pairs:
-        raise InputError("There are no samples to evaluate on; give at least one volume and one pair.")
+        raise InputError(
+            "There are no samples to evaluate on; give at least one volume and one pair."
+        )
     measured = slope(predict, _tracked(slope_pairs, "slope", progress))
     return tally.report(measured, settings or {})
 
@@ -158,7 +167,9 @@ class _Tally:
         self.volumes: dict[tuple[str, str], tuple[MatchingMetrics, MatchingMetrics]] = {}
         self.pairs: Counter[tuple[str, str]] = Counter()
 
-    def count(self, batch: Sequence[LabelledSample], predict: Predict, prior: PositionPrior | None) -> None:
+    def count(
+        self, batch: Sequence[LabelledSample], predict: Predict, prior: PositionPrior | None
+    ) -> None:
         """Predict a batch of samples of equal shape and count it."""
         images = torch.stack([sample.images for _, _, sample in batch])
         with torch.inference_mode():
@@ -224,7 +235,9 @@ def _batches(samples: Iterable[LabelledSample], batch_size: int) -> Iterator[lis
     """Runs of consecutive samples whose images have the same shape."""
     batch: list[LabelledSample] = []
     for labelled in samples:
-        if batch and (len(batch) == batch_size or labelled[2].images.shape != batch[0][2].images.shape):
+        if batch and (
+            len(batch) == batch_size or labelled[2].images.shape != batch[0][2].images.shape
+        ):
             yield batch
             batch = []
         batch.append(labelled)
@@ -251,3 +264,8 @@ def _null_for_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _null_for_nan(each) for key, each in value.items()}
     return [_null_for_nan(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _nan_for_null(scores: dict[str, Any]) -> dict[str, Any]:
+    """The same scores with NaN in place of None."""
+    return {key: nan if value is None else value for key, value in scores.items()}

@@ -1,19 +1,23 @@
 """The slope test: does the band follow the anatomy, or stay where bands usually are?
 
-Views framed alike let a matcher score by predicting "same height". So one view is held fixed while the other's window
-slides along the limb (down its rows, over true pixels of a wider image). In the window's own rows the anatomy then moves
-up by as much as the window moves down. The displacement of each band is regressed on the window's:
+Views framed alike let a matcher score by predicting "same height". So one view is held fixed while
+the other's window slides along the limb (down its rows, over true pixels of a wider image). In the
+window's own rows the anatomy then moves up by as much as the window moves down. The displacement of
+each band is regressed on the window's:
 
-    slope = - sum over patches p, offsets s of (s - mean s) (b_ps - b_p0)  /  sum over p, s of (s - mean s)^2
+    slope = - sum over patches p, offsets s of (s - mean s) (b_ps - b_p0)
+              / sum over p, s of (s - mean s)^2
 
-with b the row of the band. 1 means that the band follows the anatomy, 0 that it stays in place. No labels are needed, so it
-works on real films. A band's row is the mean row of its entries weighted by their excess over half its maximum: a low floor elsewhere does
-not pull it to the middle of the window, and no entry jumps in or out. Windows should slide over several patches, since a
-band thinner than a patch cannot show where inside the patch it lies.
+with b the row of the band. 1 means that the band follows the anatomy, 0 that it stays in place. No
+labels are needed, so it works on real films. A band's row is the mean row of its entries weighted by
+their excess over half its maximum: a low floor elsewhere does not pull it to the middle of the
+window, and no entry jumps in or out. Windows should slide over several patches, since a band thinner
+than a patch cannot show where inside the patch it lies.
 
-Which patches count never depends on the prediction. They show tissue, and their band must stay inside the window at all offsets:
-where the truth is at hand it decides; on real films only the middle half of the fixed view's rows is used, and the windows
-are cut so that this level of the limb stays in sight if both films show the same stretch of it.
+Which patches count never depends on the prediction. They show tissue, and their band must stay inside
+the window at all offsets: where the truth is at hand it decides; on real films only the middle half of
+the fixed view's rows is used, and the windows are cut so that this level of the limb stays in sight if
+both films show the same stretch of it.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,7 +33,9 @@ from torch.nn import functional
 from crossray.errors import InputError
 from crossray.evaluation.metrics import POSITIVE_ABOVE, percentile_interval, person_weights
 
-Predict = Callable[[Float[Tensor, "batch view row column"]], Float[Tensor, "batch view view patch patch"]]
+Predict = Callable[
+    [Float[Tensor, "batch view row column"]], Float[Tensor, "batch view view patch patch"]
+]
 """A matcher: images in [0, 1] to correspondence in [0, 1]."""
 
 _TISSUE_LEVEL = 0.15
@@ -66,17 +72,21 @@ class SlopePair:
     def __post_init__(self) -> None:
         rows = self.fixed.shape[0]
         if len(set(self.offsets)) < 2:
-            raise InputError(f"The slope test of {self.name} needs at least two different offsets, not {self.offsets}.")
+            raise InputError(
+                f"The slope test of {self.name} needs at least two different offsets, not {self.offsets}."
+            )
         if min(self.offsets) < 0 or max(self.offsets) + rows > self.wide.shape[0]:
             raise InputError(
-                f"A window of {rows} rows at offsets {min(self.offsets)} to {max(self.offsets)} leaves the wide image of "
-                f"{self.name}, which has {self.wide.shape[0]} rows."
+                f"A window of {rows} rows at offsets {min(self.offsets)} to {max(self.offsets)} leaves "
+                f"the wide image of {self.name}, which has {self.wide.shape[0]} rows."
             )
 
     def images(self) -> Float[Tensor, "offset 2 row column"]:
         """The fixed view beside the window, at every offset."""
         rows = self.fixed.shape[0]
-        return torch.stack([torch.stack([self.fixed, self.wide[start : start + rows]]) for start in self.offsets])
+        return torch.stack(
+            [torch.stack([self.fixed, self.wide[start : start + rows]]) for start in self.offsets]
+        )
 
 
 @dataclass(frozen=True)
@@ -116,8 +126,9 @@ class SlopeResult:
         low: 2.5 % quantile of the bootstrap over persons.
         high: 97.5 % quantile.
         patches: Patches of fixed views that took part.
-        edge_share: Share of predicted bands that touch the window's first or last row. On real films a large share warns
-            that the films show different stretches of the limb, or that bands are diffuse; both lower the slope.
+        edge_share: Share of predicted bands that touch the window's first or last row. On real films
+            a large share warns that the films show different stretches of the limb, or that bands are
+            diffuse; both lower the slope.
         row_error: Mean distance between the predicted and the true band's row, in pixels.
         pairs: What each pair contributed.
     """
@@ -131,7 +142,9 @@ class SlopeResult:
     pairs: tuple[PairSlope, ...] = field(repr=False)
 
 
-def slope(predict: Predict, pairs: Iterable[SlopePair], draws: int = 1000, seed: int = 0) -> SlopeResult:
+def slope(
+    predict: Predict, pairs: Iterable[SlopePair], draws: int = 1000, seed: int = 0
+) -> SlopeResult:
     """Run the slope test on any number of pairs; see the module for its definition.
 
     Args:
@@ -153,7 +166,9 @@ def slope(predict: Predict, pairs: Iterable[SlopePair], draws: int = 1000, seed:
         low=low,
         high=high,
         patches=patches,
-        edge_share=sum(pair.edge_share * pair.patches for pair in used) / patches if patches else nan,
+        edge_share=sum(pair.edge_share * pair.patches for pair in used) / patches
+        if patches
+        else nan,
         row_error=sum(pair.row_error * pair.patches for pair in used) / patches if patches else nan,
         pairs=measured,
     )
@@ -168,7 +183,8 @@ def pair_slope(predict: Predict, pair: SlopePair) -> PairSlope:
     with torch.inference_mode():
         bands = predict(pair.images())[:, 0, 1].cpu()
     if bands.shape[-1] != pair.grid[0] * pair.grid[1]:
-        raise InputError(f"The matcher has {bands.shape[-1]} patches a view; {pair.name} expects a grid of {pair.grid}.")
+        given, asked = bands.shape[-1], f"{pair.grid[0]} x {pair.grid[1]}"
+        raise InputError(f"The matcher has {given} patches a view; {pair.name} expects {asked}.")
     chosen = tissue_patches(pair.fixed, pair.grid)
     truth_rows = None
     if pair.truth_at is None:
@@ -190,7 +206,9 @@ def pair_slope(predict: Predict, pair: SlopePair) -> PairSlope:
         variance=centred.square().sum().item() * patches,
         patches=patches,
         edge_share=touches[:, chosen].double().mean().item() if patches else nan,
-        row_error=nan if truth_rows is None else ((rows - truth_rows)[:, chosen].abs().mean() * pixels).item(),
+        row_error=nan
+        if truth_rows is None
+        else ((rows - truth_rows)[:, chosen].abs().mean() * pixels).item(),
     )
 
 
@@ -216,7 +234,9 @@ def band_rows(
     return torch.where(total > 0, level, (grid[0] - 1) / 2), touches
 
 
-def tissue_patches(image: Float[Tensor, "row column"], grid: tuple[int, int]) -> Bool[Tensor, " patch"]:
+def tissue_patches(
+    image: Float[Tensor, "row column"], grid: tuple[int, int]
+) -> Bool[Tensor, " patch"]:
     """Patches that show tissue: brighter than the background by 15 % of the range of patch brightness.
 
     Args:
@@ -242,9 +262,10 @@ def real_slope_pairs(
 ) -> list[SlopePair]:
     """Cut two real films of one limb into slope pairs, each film sliding once.
 
-    The films are brought to one scale, windows of equal physical size are cut (at most 3/4 of the lower film's height, no
-    wider than the narrower film, never padded), the fixed one from the middle of its film; the other slides by
-    at most a third of its height around the middle. Columns are centred on the brightness.
+    The films are brought to one scale, windows of equal physical size are cut (at most 3/4 of the
+    lower film's height, no wider than the narrower film, never padded), the fixed one from the middle
+    of its film; the other slides by at most a third of its height around the middle. Columns are
+    centred on the brightness.
 
     Args:
         image_a: One film in [0, 1], bone bright, the limb along the rows.
@@ -259,22 +280,41 @@ def real_slope_pairs(
         Two pairs: the first film fixed and the second sliding, and the reverse.
 
     Raises:
-        InputError: Films that are not finite 2-D images of at least 32 x 32 pixels, or pixel sizes that are not positive.
+        InputError: Films that are not finite or smaller than 32 x 32 pixels, or pixel sizes that are
+            not positive.
     """
     films = [_checked_film(image, name) for image in (image_a, image_b)]
     pixels = pixel_mm or (1.0 / films[0].shape[0], 1.0 / films[1].shape[0])
     if min(pixels) <= 0:
-        raise InputError(f"pixel_mm of {name} is {pixel_mm}; give two positive sizes in mm, or None.")
-    extents = [(film.shape[0] * pixel, film.shape[1] * pixel) for film, pixel in zip(films, pixels, strict=True)]
-    window_pixel = min(min(_WINDOW_SHARE * high / size[0], wide / size[1]) for high, wide in extents)
-    scaled = [_rescaled(film, pixel / window_pixel, size) for film, pixel in zip(films, pixels, strict=True)]
+        raise InputError(
+            f"pixel_mm of {name} is {pixel_mm}; give two positive sizes in mm, or None."
+        )
+    extents = [
+        (film.shape[0] * pixel, film.shape[1] * pixel)
+        for film, pixel in zip(films, pixels, strict=True)
+    ]
+    window_pixel = min(
+        min(_WINDOW_SHARE * high / size[0], wide / size[1]) for high, wide in extents
+    )
+    scaled = [
+        _rescaled(film, pixel / window_pixel, size)
+        for film, pixel in zip(films, pixels, strict=True)
+    ]
     return [
-        _sliding(scaled[fixed], scaled[1 - fixed], size, steps, (person, f"{name} {'ab'[1 - fixed]} slides"))
+        _sliding(
+            scaled[fixed],
+            scaled[1 - fixed],
+            size,
+            steps,
+            (person, f"{name} {'ab'[1 - fixed]} slides"),
+        )
         for fixed in (0, 1)
     ]
 
 
-def _sliding(fixed: Tensor, wide: Tensor, size: tuple[int, int], steps: int, label: tuple[str, str]) -> SlopePair:
+def _sliding(
+    fixed: Tensor, wide: Tensor, size: tuple[int, int], steps: int, label: tuple[str, str]
+) -> SlopePair:
     """The middle window of one film, and the stretch of the other over which the window slides."""
     rows = size[0]
     top = (fixed.shape[0] - rows) // 2
@@ -291,8 +331,13 @@ def _sliding(fixed: Tensor, wide: Tensor, size: tuple[int, int], steps: int, lab
 
 def _rescaled(film: Tensor, factor: float, size: tuple[int, int]) -> Tensor:
     """The film at the matcher's scale, cut in columns around the middle of its brightness."""
-    shape = (max(size[0] + 1, round(film.shape[0] * factor)), max(size[1], round(film.shape[1] * factor)))
-    image = functional.interpolate(film[None, None], shape, mode="bilinear", antialias=True, align_corners=False)[0, 0]
+    shape = (
+        max(size[0] + 1, round(film.shape[0] * factor)),
+        max(size[1], round(film.shape[1] * factor)),
+    )
+    image = functional.interpolate(
+        film[None, None], shape, mode="bilinear", antialias=True, align_corners=False
+    )[0, 0]
     weight = (image - image.quantile(0.1)).clamp(min=0.0).sum(0) + 1e-6
     centre = (weight * torch.arange(shape[1])).sum() / weight.sum()
     left = min(max(round(centre.item() - (size[1] - 1) / 2), 0), shape[1] - size[1])
@@ -301,7 +346,10 @@ def _rescaled(film: Tensor, factor: float, size: tuple[int, int]) -> Tensor:
 
 def _checked_film(image: Tensor, name: str) -> Tensor:
     if min(image.shape) < 32 or not torch.isfinite(image).all():
-        raise InputError(f"A film of {name} has shape {tuple(image.shape)}; give finite 2-D images of at least 32 x 32 pixels.")
+        shape = " x ".join(map(str, image.shape))
+        raise InputError(
+            f"A film of {name} ({shape}) is unusable; give finite images of 32 x 32 pixels or more."
+        )
     return image.detach().float().cpu()
 
 
