@@ -8,6 +8,8 @@ import torch
 from hypothesis import HealthCheck, settings
 from jaxtyping import _import_hook, install_import_hook
 
+# An int is a float, as it is to every type checker: `sod_mm=1000` is good.
+CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 COMPILED = {"cfunc", "guvectorize", "jit", "njit", "overload", "stencil", "vectorize"}
 
 settings.register_profile(
@@ -32,7 +34,7 @@ def _leave_compiled_functions_alone() -> None:
 
 
 _leave_compiled_functions_alone()
-install_import_hook("crossray", "beartype.beartype")
+install_import_hook("crossray", CHECKER)
 
 
 @pytest.fixture(scope="session")
