@@ -10,12 +10,14 @@ import numpy as np
 import torch
 
 from crossray.errors import InputError
+from crossray.volumes.limb_ankle import ankle
 from crossray.volumes.limb_hand import hand
+from crossray.volumes.limb_knee import knee
 from crossray.volumes.tissue import Grid, build
 from crossray.volumes.volume import Volume
 
 LimbName = Literal["hand", "knee", "ankle"]
-_LIMBS = {"hand": hand}
+_LIMBS = {"hand": hand, "knee": knee, "ankle": ankle}
 _FINEST_MM, _COARSEST_MM = 0.25, 8.0
 
 
