@@ -165,17 +165,34 @@ class MatcherNetwork(nn.Module):
             images: Radiographs in [0, 1], bone bright, `config.image_size` pixels each.
 
         Returns:
-            Values in [0, 1], float32; [b, k, l, p, q] for patch p of view k and q of view l, row-major. The blocks
-            k = l compare a view with itself and mean nothing.
+            Values in [0, 1], float32; [b, k, l, p, q] for patch p of view k and q of view l, row-major. A view is not
+            matched with itself: the blocks k = l are zero.
 
         Raises:
             ValueError: Fewer than two or more than 16 views, or images of another size.
         """
+        views = images.shape[1]
+        pairs = self.pairs(images)
+        batch, _, patches, _ = pairs.shape
+        first, second = torch.triu_indices(views, views, offset=1, device=pairs.device)
+        matrix = pairs.new_zeros(batch, views, views, patches, patches)
+        matrix[:, first, second] = pairs
+        matrix[:, second, first] = pairs.mT
+        return matrix
+
+    def pairs(self, images: Float[Tensor, "batch view row column"]) -> Float[Tensor, "batch pair patch patch"]:
+        """The blocks of `forward` for views k < l, in the order (0, 1), (0, 2), ..., (1, 2), ...: all there is to know.
+
+        Args:
+            images: Radiographs in [0, 1], as `forward` takes them.
+
+        Returns:
+            Values in [0, 1], float32; [b, i, p, q] for patch p of the first and q of the second view of pair i.
+        """
         descriptors = self.describe(images)
-        batch, views, patches, _ = descriptors.shape
-        flat = descriptors.flatten(1, 2)
-        matrix = self.head(flat @ flat.mT).view(batch, views, patches, views, patches)
-        return matrix.permute(0, 1, 3, 2, 4)
+        first, second = torch.triu_indices(images.shape[1], images.shape[1], offset=1, device=images.device)
+        with torch.autocast(images.device.type, enabled=False):
+            return self.head(descriptors[:, first] @ descriptors[:, second].mT)
 
     def describe(self, images: Float[Tensor, "batch view row column"]) -> Float[Tensor, "batch view patch descriptor"]:
         """Unit descriptors of all patches of all views, float32; each knows of every view in the batch row."""
