@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from crossray.models.backbone import STRIDE, ResidualTrunk, TrunkConfig
@@ -239,7 +239,7 @@ def save_network(
     header = {**metadata, "format": FORMAT, "config": network.config.to_json()}
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        save_file(tensors, partial, header)
+        partial.write_bytes(save(tensors, header))
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

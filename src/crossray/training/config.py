@@ -1,0 +1,157 @@
+"""What a training run is: one frozen tree of options, in YAML beside its output."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from crossray.errors import InputError
+from crossray.models.matcher import MatcherConfig
+
+
+class Options(BaseModel):
+    """A frozen group of options that refuses names it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OptimizerConfig(Options):
+    """AdamW with a linear warm-up and a cosine to zero.
+
+    Args:
+        rate: Learning rate at its peak.
+        warmup: Steps to reach it.
+        weight_decay: Decoupled weight decay of matrices and filters.
+        clip: Largest norm of the gradient; 0 leaves it alone.
+        average: Decay per step of the running average of the weights, which is what the run exports; 0 for none.
+    """
+
+    rate: float = Field(default=5e-4, gt=0)
+    warmup: int = Field(default=200, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip: float = Field(default=1.0, ge=0)
+    average: float = Field(default=0.999, ge=0, lt=1)
+
+
+class RunConfig(Options):
+    """How a run is carried out; nothing here changes its weights.
+
+    Args:
+        workers: Processes that make samples; 0 makes them in the training process.
+        checkpoint_every: Steps between checkpoints.
+        log_every: Steps between rows of metrics.csv.
+        progress: Whether to show a progress bar.
+    """
+
+    workers: int = Field(default=0, ge=0)
+    checkpoint_every: int = Field(default=250, ge=1)
+    log_every: int = Field(default=20, ge=1)
+    progress: bool = True
+
+
+class TrainConfig(Options):
+    """A training run of the matcher.
+
+    Args:
+        matcher: Form of the network.
+        steps: Steps of the optimizer.
+        batch: Samples per step.
+        seed: Seeds the network's first weights; the data has its own in `data`.
+        loss: `"squared_error"` (the paper's), `"weighted_squared_error"` or `"cross_entropy"`.
+        precision: `"auto"` is bfloat16 where the machine computes it natively, else float32.
+        init: Weights file to begin with instead of random weights.
+        optimizer: Optimizer and schedule.
+        run: How the run is carried out.
+        data: How the samples are made; kept with the run, and a run resumes only with the same.
+    """
+
+    matcher: MatcherConfig
+    steps: int = Field(default=10_000, ge=1)
+    batch: int = Field(default=16, ge=1)
+    seed: int = 0
+    loss: Literal["squared_error", "weighted_squared_error", "cross_entropy"] = "squared_error"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    init: str = ""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    run: RunConfig = RunConfig()
+    data: dict[str, Any] = {}
+
+    def changed(self, assignments: list[str]) -> "TrainConfig":
+        """The configuration with options set by words like `optimizer.rate=1e-3`; values are read as YAML.
+
+        Raises:
+            InputError: No such option, or a value it cannot take.
+        """
+        tree = self.model_dump(mode="json")
+        for word in assignments:
+            path, equals, value = word.partition("=")
+            *sections, option = path.split(".")
+            place: Any = tree
+            for section in sections:
+                place = place.get(section) if isinstance(place, dict) else None
+            free = sections[:1] == ["data"]
+            if not equals or not isinstance(place, dict) or (option not in place and not free):
+                raise InputError(f"{word!r} sets no option of the training; write section.option=value, such as steps=500.")
+            place[option] = _value(value)
+        return parse(tree, "the options given")
+
+    def to_yaml(self) -> str:
+        """The configuration as YAML, as `load_config` reads it."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def load_config(path: Path) -> TrainConfig:
+    """Read a configuration from the config.yaml of a run.
+
+    Raises:
+        InputError: Not YAML, or not a training configuration.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read as YAML; give the config.yaml of a training run.") from error
+    return parse(tree, str(path))
+
+
+def parse(tree: object, name: str) -> TrainConfig:
+    """A configuration from plain values.
+
+    Args:
+        tree: Nested dictionaries as in the YAML file.
+        name: Where they came from, for the message.
+
+    Raises:
+        InputError: Unknown options or unfit values.
+    """
+    try:
+        return TrainConfig.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"In {name}, {option or 'the whole'} is unfit: {first['msg']}.") from error
+
+
+def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
+    """What changes the weights between two configurations, as `option: old -> new`; `run` does not count."""
+    before, after = _leaves(old.model_dump(mode="json", exclude={"run"})), _leaves(new.model_dump(mode="json", exclude={"run"}))
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return [f"{name}: {before.get(name)} -> {after.get(name)}" for name in names]
+
+
+def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        leaves |= _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return leaves
+
+
+def _value(text: str) -> object:
+    """YAML, and also 1e-4, which YAML 1.1 takes for a word."""
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

@@ -1,0 +1,234 @@
+"""Run a training: from a configuration and a data set to a folder with weights, resumable at any moment.
+
+The same command begins, continues and finds finished. A killed run goes on from its last checkpoint and ends with
+the very weights it would have had: samples depend on the step alone, and a step draws no random number.
+"""
+
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from crossray.errors import InputError
+from crossray.models.matcher import MatcherNetwork, load_network, save_network
+from crossray.training.config import TrainConfig
+from crossray.training.folder import RunFolder
+from crossray.training.sampler import StepSampler
+from crossray.training.tasks import MatcherTask
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """How a training ended.
+
+    Args:
+        outcome: `"finished"`, `"already finished"` or `"interrupted"`.
+        steps: Steps done in all.
+        weights: The matcher's safetensors file.
+    """
+
+    outcome: Literal["finished", "already finished", "interrupted"]
+    steps: int
+    weights: Path
+
+    def __str__(self) -> str:
+        if self.outcome == "interrupted":
+            return f"Stopped after step {self.steps}; the same command continues from there. Weights: {self.weights}"
+        return f"The run is {self.outcome} after {self.steps} steps. Weights: {self.weights}"
+
+
+def fit_matcher(config: TrainConfig, dataset: Dataset[dict[str, Tensor]], out: Path) -> FitReport:
+    """Train a matcher, or go on training it.
+
+    Args:
+        config: The run.
+        dataset: Map-style; `dataset[i]` for i below steps x batch is one sample as tensors: `images` (view, row,
+            column) in [0, 1], `correspondence` (view, view, patch, patch) and optionally `known`, its mask.
+            It must depend on i alone.
+        out: Folder of the run: config.yaml, last.ckpt, matcher.safetensors, metrics.csv.
+
+    Returns:
+        How it ended. Ctrl-C ends it after the step at hand, with a checkpoint.
+
+    Raises:
+        InputError: `out` holds another run, or `config.init` is no matcher of this form.
+    """
+    folder = RunFolder(Path(out))
+    done = folder.open(config)
+    if done >= config.steps:
+        return FitReport("already finished", done, folder.weights)
+    with _quiet():
+        seed_everything(config.seed, verbose=False)
+        task = MatcherTask(config, _first_network(config))
+        recorder = Recorder(config, folder, done)
+        trainer = _trainer(config, folder, recorder)
+        with _stop_on_interrupt(recorder):
+            resume = str(folder.checkpoint) if done else None
+            trainer.fit(task, _loader(config, dataset, done), ckpt_path=resume, weights_only=True)
+    steps = trainer.global_step
+    return FitReport("finished" if steps >= config.steps else "interrupted", steps, folder.weights)
+
+
+class Recorder(Callback):
+    """Writes curve, weights and checkpoint, and shows the progress.
+
+    Args:
+        config: The run.
+        folder: Where it writes.
+        done: Steps done before.
+    """
+
+    def __init__(self, config: TrainConfig, folder: RunFolder, done: int) -> None:
+        self.config = config
+        self.folder = folder
+        self.bar = tqdm(
+            total=config.steps, initial=done, desc="train", unit="step", disable=not config.run.progress
+        )
+        self.stop = False  # set from outside: end after the step at hand
+        self.losses: list[Tensor] = []
+        self.pairs = 0
+        self.since = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: dict[str, Tensor], batch_idx: int
+    ) -> None:
+        """Note the loss; write a row and a checkpoint when they are due."""
+        step, last = trainer.global_step, trainer.global_step >= self.config.steps
+        views = batch["images"].shape[1]
+        self.losses.append(outputs["loss"].detach())
+        self.pairs += batch["images"].shape[0] * views * (views - 1) // 2
+        if last or step % self.config.run.log_every == 0:
+            self._write_row(trainer, step)
+        if last or self.stop or step % self.config.run.checkpoint_every == 0:
+            self._save(trainer, pl_module)
+        trainer.should_stop = self.stop
+        self.bar.update()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave the terminal tidy."""
+        self.bar.close()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the terminal tidy."""
+        self.bar.close()
+
+    def _write_row(self, trainer: Trainer, step: int) -> None:
+        loss = torch.stack(self.losses).mean().item()
+        speed = self.pairs / (time.perf_counter() - self.since)
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        row = {"step": step, "loss": loss, "learning_rate": rate, "pairs_per_second": round(speed, 2)}
+        self.folder.add_metrics(row)
+        self.bar.set_postfix(loss=f"{loss:.4g}", pairs_per_s=f"{speed:.1f}", refresh=False)
+        self.losses, self.pairs, self.since = [], 0, time.perf_counter()
+
+    def _save(self, trainer: Trainer, task: LightningModule) -> None:
+        if not isinstance(task, MatcherTask):
+            raise TypeError(f"The recorder writes a MatcherTask, not a {type(task).__name__}.")
+        about = {"step": str(trainer.global_step), "recipe": self.config.to_yaml()}
+        save_network(self.folder.weights, task.result, about)
+        partial = self.folder.checkpoint.with_name(f".last.ckpt.{os.getpid()}.part")
+        trainer.save_checkpoint(partial)
+        os.replace(partial, self.folder.checkpoint)
+
+
+def _first_network(config: TrainConfig) -> MatcherNetwork:
+    if not config.init:
+        return MatcherNetwork(config.matcher)
+    try:
+        network, _ = load_network(config.init)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    if network.config != config.matcher:
+        raise InputError(f"{config.init} holds a matcher of another form than the run; choose the preset it was made with.")
+    return network.train()
+
+
+def _trainer(config: TrainConfig, folder: RunFolder, recorder: Recorder) -> Trainer:
+    return Trainer(
+        accelerator="auto",
+        devices=1,
+        precision="bf16-mixed" if _bfloat16(config.precision) else "32-true",
+        max_steps=config.steps,
+        max_epochs=-1,
+        gradient_clip_val=config.optimizer.clip or None,
+        callbacks=[recorder],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder.path,
+    )
+
+
+def _loader(config: TrainConfig, dataset: Dataset[dict[str, Tensor]], done: int) -> DataLoader[dict[str, Tensor]]:
+    return DataLoader(
+        dataset,
+        batch_sampler=StepSampler(config.steps, config.batch, done),
+        num_workers=config.run.workers,
+        worker_init_fn=_ignore_interrupt,
+        generator=torch.Generator().manual_seed(config.seed),
+        pin_memory=torch.cuda.is_available(),
+        prefetch_factor=4 if config.run.workers else None,
+    )
+
+
+def _bfloat16(precision: str) -> bool:
+    if precision == "auto":
+        if torch.cuda.is_available():
+            return torch.cuda.is_bf16_supported()
+        return bool(getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16", False))
+    return precision == "bfloat16"
+
+
+def _ignore_interrupt(worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal; the training process alone answers it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _stop_on_interrupt(recorder: Recorder) -> Iterator[None]:
+    """Within, Ctrl-C asks the run to stop after the step at hand; a second one stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        recorder.stop = True
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Within, Lightning keeps its advertising, and its advice on loaders and devices, to itself."""
+    import logging
+
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning.*")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,114 @@
+"""The folder of a run: its configuration, its last checkpoint, its weights, its curve.
+
+Every file is replaced whole, so a kill at any moment leaves the last complete one. Order matters: weights and curve
+before the checkpoint, so that whatever the checkpoint says is done is on the disk.
+"""
+
+import csv
+import os
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crossray.errors import InputError
+from crossray.training.config import TrainConfig, differences, load_config
+
+COLUMNS = ("step", "loss", "learning_rate", "pairs_per_second")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run keeps its files.
+
+    Args:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration, YAML."""
+        return self.path / "config.yaml"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Everything needed to go on: weights, optimizer, schedule, running average, step."""
+        return self.path / "last.ckpt"
+
+    @property
+    def weights(self) -> Path:
+        """The matcher as of the last checkpoint, safetensors."""
+        return self.path / "matcher.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """The curve: one row every few steps."""
+        return self.path / "metrics.csv"
+
+    def open(self, config: TrainConfig) -> int:
+        """Make the folder ready for a run, new or to be continued.
+
+        Args:
+            config: The run asked for.
+
+        Returns:
+            Steps already done.
+
+        Raises:
+            InputError: The folder holds another run, cannot be written, or its checkpoint cannot be read.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.path} cannot hold a run ({error.strerror}); name a folder with --out.") from error
+        if self.config.is_file():
+            changes = differences(load_config(self.config), config)
+            if changes:
+                listed = "; ".join(changes[:5])
+                raise InputError(f"{self.path} holds another run ({listed}); name a new folder or repeat its options.")
+        done = checkpoint_step(self.checkpoint) if self.checkpoint.is_file() else 0
+        write_whole(self.config, config.to_yaml().encode())
+        self._cut_metrics(done)
+        return done
+
+    def add_metrics(self, row: dict[str, float | int]) -> None:
+        """Append a row to the curve."""
+        with self.metrics.open("a", newline="") as file:
+            csv.writer(file).writerow([row[name] for name in COLUMNS])
+
+    def _cut_metrics(self, done: int) -> None:
+        """Keep the rows up to the checkpoint; what a killed run wrote beyond it will be done again."""
+        rows = []
+        if self.metrics.is_file():
+            with self.metrics.open(newline="") as file:
+                rows = [row for row in csv.reader(file) if row[0].isdigit() and int(row[0]) <= done]
+        lines = [",".join(COLUMNS), *(",".join(row) for row in rows)]
+        write_whole(self.metrics, ("\n".join(lines) + "\n").encode())
+
+
+def checkpoint_step(path: Path) -> int:
+    """Steps done in a checkpoint, read without running any code of it.
+
+    Raises:
+        InputError: No checkpoint of a run.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return int(state["global_step"])
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is no checkpoint of a run; delete it to begin the run again.") from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,92 @@
+"""What is optimised: the matcher under a loss, its schedule, and the running average of its weights."""
+
+import copy
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from crossray.models.matcher import MatcherNetwork
+from crossray.training.config import TrainConfig
+from crossray.training.losses import LOSSES, upper_blocks
+
+
+class MatcherTask(LightningModule):
+    """Training of a matcher. A step draws no random number, so data and weights alone decide the next weights.
+
+    Args:
+        config: The run.
+        network: The matcher to train.
+    """
+
+    def __init__(self, config: TrainConfig, network: MatcherNetwork) -> None:
+        super().__init__()
+        self.config = config
+        self.network = network.to(memory_format=torch.channels_last)
+        averaged = config.optimizer.average > 0
+        self.average = copy.deepcopy(network).requires_grad_(False) if averaged else None
+
+    @property
+    def result(self) -> MatcherNetwork:
+        """The network worth keeping: the running average, or the network itself where none is kept."""
+        return self.network if self.average is None else self.average
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Float[Tensor, ""]:
+        """Loss of one batch: `images`, `correspondence` and, for partial labels, `known`."""
+        prediction = self.network.pairs(batch["images"])
+        known = upper_blocks(batch["known"]) if "known" in batch else None
+        return LOSSES[self.config.loss](prediction, upper_blocks(batch["correspondence"]), known)
+
+    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[dict[str, object]]]:
+        """AdamW, decaying matrices and filters only, under the schedule of `learning_rate_factor`."""
+        options, steps = self.config.optimizer, self.config.steps
+        weights = list(self.network.parameters())
+        groups = [
+            {"params": [w for w in weights if w.ndim >= 2], "weight_decay": options.weight_decay},
+            {"params": [w for w in weights if w.ndim < 2], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.98))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: learning_rate_factor(step, options.warmup, steps)
+        )
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        """A step of the optimizer, then one of the running average."""
+        super().optimizer_step(*arguments, **options)
+        if self.average is not None:
+            update_average(self.average, self.network, self.config.optimizer.average, self.global_step)
+
+
+def learning_rate_factor(step: int, warmup: int, steps: int) -> float:
+    """Share of the peak learning rate at a step: linear up over `warmup`, then half a cosine down to 0 at `steps`.
+
+    >>> [round(learning_rate_factor(step, 2, 10), 3) for step in (0, 1, 2, 6, 10)]
+    [0.5, 1.0, 1.0, 0.5, 0.0]
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Move a running average of weights and statistics towards a network, in place.
+
+    The decay grows as (1 + step) / (10 + step) up to `decay`, so a short run forgets its random start.
+
+    Args:
+        average: The running average.
+        network: The network followed; same form.
+        decay: Largest share of the old average that is kept.
+        step: Steps done so far.
+    """
+    share = 1 - min(decay, (1 + step) / (10 + step))
+    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(new, share)
+        else:
+            kept.copy_(new)
