@@ -1,0 +1,89 @@
+"""Other grids for the same volume; every voxel keeps its place in the patient."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from crossray.errors import InputError
+from crossray.volumes.volume import Volume
+
+
+def crop(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
+    """Cut a box of voxels out of a volume.
+
+    Args:
+        volume: Any volume.
+        box: Ranges of voxel indices along z, y and x, such as `body_box` gives; no steps.
+
+    Returns:
+        The voxels of the box at the world positions they had.
+
+    Raises:
+        InputError: A box with steps, or one that holds no voxel.
+    """
+    ranges = [cut.indices(size) for cut, size in zip(box, volume.values.shape, strict=True)]
+    if any(step != 1 or stop <= start for start, stop, step in ranges):
+        raise InputError(
+            f"The box {box} cuts no voxels out of {volume.name} with shape "
+            f"{tuple(volume.values.shape)}; give slices without steps that lie in the volume."
+        )
+    first_voxel = torch.tensor([start for start, _, _ in reversed(ranges)], dtype=torch.float64)
+    values = volume.values[tuple(slice(start, stop) for start, stop, _ in ranges)]
+    return replace(volume, values=values, world_from_voxel=_moved(volume, first_voxel, 1.0))
+
+
+def resample(volume: Volume, spacing_mm: float | tuple[float, float, float]) -> Volume:
+    """Interpolate a volume linearly on a grid of another spacing.
+
+    The new grid has the axes and the centre of the old one and covers its extent (voxels counted to
+    their edges) up to half a new voxel; beyond the outermost voxel centres the values continue
+    unchanged. Nothing is smoothed first: a much coarser grid picks values rather than averaging.
+
+    Args:
+        volume: Any volume.
+        spacing_mm: Distance between the new voxel centres in mm, one for all axes or (x, y, z).
+
+    Returns:
+        The resampled volume in the same world frame.
+
+    Raises:
+        InputError: A spacing that is not positive.
+    """
+    wanted = torch.as_tensor(spacing_mm, dtype=torch.float64).expand(3)
+    if not (torch.isfinite(wanted) & (wanted > 0)).all():
+        raise InputError(f"spacing_mm={spacing_mm} must be positive, in mm; try 1.0.")
+    values = volume.values
+    step = wanted / torch.tensor(volume.spacing, dtype=torch.float64)
+    first = torch.zeros(3, dtype=torch.float64)
+    for axis in range(3):
+        old = values.shape[2 - axis]
+        new = max(1, round(old / float(step[axis])))
+        first[axis] = (old - 1) / 2 - float(step[axis]) * (new - 1) / 2
+        at = first[axis] + step[axis] * torch.arange(new, dtype=torch.float64)
+        values = _interpolate(values, at, dim=2 - axis)
+    return replace(volume, values=values, world_from_voxel=_moved(volume, first, step))
+
+
+def _interpolate(
+    values: Float[Tensor, "z y x"], at: Float[Tensor, " sample"], dim: int
+) -> Float[Tensor, "_ _ _"]:
+    """Values at fractional indices along one axis, held constant beyond the ends."""
+    at = at.clamp(0, values.shape[dim] - 1).to(values.device)
+    low = at.floor().long().clamp(max=max(0, values.shape[dim] - 2))
+    high = (low + 1).clamp(max=values.shape[dim] - 1)
+    shape = [1, 1, 1]
+    shape[dim] = -1
+    weight = (at - low).to(values.dtype).reshape(shape)
+    return torch.lerp(values.index_select(dim, low), values.index_select(dim, high), weight)
+
+
+def _moved(
+    volume: Volume, first: Float[Tensor, " 3"], step: Float[Tensor, " 3"] | float
+) -> Float[Tensor, "4 4"]:
+    """The affine of a grid whose voxel (0, 0, 0) lies at old voxel `first`, scaled by `step`."""
+    affine = volume.world_from_voxel.clone()
+    affine[:3, 3] += affine[:3, :3] @ first
+    affine[:3, :3] *= step
+    return affine

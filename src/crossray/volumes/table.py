@@ -1,0 +1,171 @@
+"""Removing the couch and everything else that lies on or under the body, and where the body is.
+
+A couch is a thin shell, a limb is solid: an opening by a ball that fits into a limb but not into
+the shell separates the two wherever they touch.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from crossray.errors import InputError
+from crossray.volumes.volume import Volume
+
+AIR_HU = -1000.0
+"""What lies outside the body is set to this."""
+BODY_HU = -300.0
+"""Fat and skin lie above, air, clothes and foam below."""
+
+_CORE_MM = 3.0  # thicker than the shell of a couch, thinner than a fingertip
+_SKIN_MM = 2.0  # the partly filled voxels around the skin belong to it
+_SHARE = 0.1  # a second limb is at least so large against the first, a cable is not
+_COARSE_MM = 2.0
+
+Box = tuple[slice, slice, slice]
+"""Ranges of voxel indices along z, y and x."""
+
+
+def remove_table(volume: Volume) -> Volume:
+    """Set everything to air that does not belong to the body: couch, cushions, blankets, cables.
+
+    The tissue (above `BODY_HU`) is opened by a ball of 3 mm radius, parts smaller than a tenth of
+    the largest are dropped, and the rest gets a margin of 2 mm for the skin. Air inside the body,
+    closed within an axial slice, stays as it is. A part of the body thinner than the ball (a small
+    child's fingertip) is lost.
+
+    Args:
+        volume: CT in HU, any spacing and orientation; slices along the volume's z axis.
+
+    Returns:
+        The same grid, -1000 HU outside the body.
+
+    Raises:
+        InputError: No solid part is left; the volume holds no body, or its values are not HU.
+    """
+    solid, spacing = _coarse_tissue(volume)
+    core = _depth(solid, spacing) > _CORE_MM
+    if not core.any():
+        raise InputError(
+            f"{volume.name} holds no body: no part above {BODY_HU:g} HU is thicker than "
+            f"{2 * _CORE_MM:g} mm; check that its values are HU and its spacing is in mm."
+        )
+    opened = _large_parts(_depth(~core, spacing) <= _CORE_MM)
+    body = torch.from_numpy(_fill_slices(_depth(~opened, spacing) <= _SKIN_MM))
+    for axis, (coarse, fine) in enumerate(zip(spacing[::-1], volume.spacing[::-1], strict=True)):
+        body = body.repeat_interleave(round(coarse / fine), dim=axis)
+    depth, height, width = volume.values.shape
+    kept = body[:depth, :height, :width].to(volume.values.device)
+    return replace(volume, values=volume.values.where(kept, AIR_HU))
+
+
+def body_box(volume: Volume, threshold: float = BODY_HU, margin_mm: float = 0.0) -> Box:
+    """The smallest box of voxels that holds everything above a threshold.
+
+    Args:
+        volume: CT in HU, best after `remove_table`.
+        threshold: Tissue lies above it, in HU.
+        margin_mm: How much to add on every side, in mm, as far as the volume goes.
+
+    Returns:
+        Slices along z, y and x, for `crop`.
+
+    Raises:
+        InputError: Nothing lies above the threshold.
+    """
+    tissue = volume.values > threshold
+    if not tissue.any():
+        raise InputError(
+            f"{volume.name} holds nothing above {threshold:g} HU; give a CT in HU or a lower "
+            "threshold."
+        )
+    z, y, x = (
+        _range(tissue.any(dim=others[1]).any(dim=others[0]), int(margin_mm // spacing))
+        for others, spacing in zip(((1, 2), (0, 2), (0, 1)), volume.spacing[::-1], strict=True)
+    )
+    return z, y, x
+
+
+def cut_faces(volume: Volume, threshold: float = BODY_HU) -> dict[str, float]:
+    """How much of each face of the volume is body, that is, where the scan or a crop cuts through.
+
+    Args:
+        volume: CT in HU after `remove_table`.
+        threshold: Tissue lies above it, in HU.
+
+    Returns:
+        Share of the voxels of a face, 0 to 1, under "x_low", "x_high", "y_low", "y_high", "z_low"
+        and "z_high", where low means the first index. Limbs are cut in z, trunk and hip also in x
+        and y.
+    """
+    tissue = volume.values > threshold
+    return {
+        f"{name}_{end}": float(tissue.select(axis, index).float().mean())
+        for axis, name in ((2, "x"), (1, "y"), (0, "z"))
+        for end, index in (("low", 0), ("high", -1))
+    }
+
+
+def _coarse_tissue(
+    volume: Volume,
+) -> tuple[Bool[np.ndarray, "z y x"], tuple[float, float, float]]:
+    """Where most of a block of voxels is tissue, blocks up to 2 mm wide; and their spacing."""
+    blocks = [max(1, int(_COARSE_MM / spacing + 1e-3)) for spacing in volume.spacing]
+    tissue = (volume.values.cpu() > BODY_HU).float()[None]
+    share = torch.nn.functional.avg_pool3d(tissue, kernel_size=blocks[::-1], ceil_mode=True)[0]
+    x, y, z = (block * spacing for block, spacing in zip(blocks, volume.spacing, strict=True))
+    return (share > 0.5).numpy(), (x, y, z)
+
+
+def _depth(
+    mask: Bool[np.ndarray, "z y x"], spacing: tuple[float, float, float]
+) -> Float[np.ndarray, "z y x"]:
+    """Distance in mm from the voxels of a mask to the nearest voxel outside it.
+
+    Beyond the volume counts as inside, so that a limb does not shrink where the volume ends.
+    """
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(mask.view(np.uint8))
+    image.SetSpacing(spacing)
+    depth = sitk.SignedMaurerDistanceMap(
+        image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True
+    )
+    return sitk.GetArrayFromImage(depth)
+
+
+def _large_parts(mask: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
+    labels = _label(mask, reach=3)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return (sizes >= max(1, _SHARE * sizes.max()))[labels]
+
+
+def _fill_slices(mask: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
+    """Fill what a mask encloses within a slice; a lung or bowel is open where the volume ends."""
+    labels = _label(~mask, reach=2)
+    outside = np.zeros(labels.max() + 1, dtype=bool)
+    for edge in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
+        outside[edge] = True
+    outside[0] = False
+    return ~outside[labels]
+
+
+def _label(mask: Bool[np.ndarray, "z y x"], reach: int) -> Int[np.ndarray, "z y x"]:
+    """Number the parts of a mask from 1, connected over faces in 3-D or, reach 2, in each slice."""
+    from scipy import ndimage
+
+    faces = ndimage.generate_binary_structure(3, 1)
+    if reach == 2:
+        faces[[0, 2]] = False
+    labels = np.empty(mask.shape, dtype=np.int32)
+    ndimage.label(mask, structure=faces, output=labels)
+    return labels
+
+
+def _range(occupied: Bool[Tensor, " voxel"], margin: int) -> slice:
+    indices = occupied.nonzero()
+    first, last = int(indices[0]), int(indices[-1])
+    return slice(max(0, first - margin), min(len(occupied), last + margin + 1))
