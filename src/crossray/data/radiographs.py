@@ -50,7 +50,11 @@ class Radiograph:
 
     def __repr__(self) -> str:
         rows, columns = self.pixels.shape
-        size = "size in mm unknown" if self.pixel_mm is None else f"{self.pixel_mm[0]:g} x {self.pixel_mm[1]:g} mm"
+        size = (
+            "size in mm unknown"
+            if self.pixel_mm is None
+            else f"{self.pixel_mm[0]:g} x {self.pixel_mm[1]:g} mm"
+        )
         return f"Radiograph({self.name}: {rows} x {columns} pixels, {size} ({self.pixel_mm_kind}))"
 
 
@@ -90,7 +94,9 @@ def _is_dicom(path: Path) -> bool:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the path of this radiograph.") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be opened ({error.strerror}); check that you may read it.") from None
+        raise InputError(
+            f"{path} cannot be opened ({error.strerror}); check that you may read it."
+        ) from None
     if not head:
         raise InputError(f"{path} is empty (0 bytes); copy or export this radiograph again.")
     return head[128:] == b"DICM" or path.suffix.lower() in _DICOM_SUFFIXES
@@ -106,15 +112,18 @@ def _read_picture(path: Path) -> np.ndarray:
         try:
             image = stack.enter_context(Image.open(path))
             _check_size(path, image.width, image.height, getattr(image, "n_frames", 1))
-            grey = image if image.mode in {"F", "I"} or image.mode.startswith("I;16") else image.convert("L")
-            return np.asarray(ImageOps.exif_transpose(grey, in_place=False))
+            deep = image.mode in {"F", "I"} or image.mode.startswith("I;16")
+            grey = image if deep else image.convert("L")
+            return np.asarray(ImageOps.exif_transpose(grey))
         except InputError:
             raise
         except UnidentifiedImageError:
-            raise InputError(f"{path} is not an image; a PNG, JPEG, TIFF or DICOM file is needed.") from None
+            raise InputError(
+                f"{path} is not an image; a PNG, JPEG, TIFF or DICOM file is needed."
+            ) from None
         except Image.DecompressionBombError:
             raise InputError(_too_large(path, "far more")) from None
-        except Exception as error:  # decoders fail in many ways on damaged files; all of them mean the same here
+        except Exception as error:  # decoders raise anything on damaged files
             raise _damaged(path, error) from error
 
 
@@ -123,13 +132,13 @@ def _read_dicom(path: Path) -> Radiograph:
     import pydicom
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom warns of header details that do not matter to the image
+        warnings.simplefilter("ignore")  # header details that do not matter to the image
         try:
             dataset = pydicom.dcmread(path, force=True)
             values = _displayed(dataset, path)
         except InputError:
             raise
-        except Exception as error:  # as above: header parsers and decoders raise anything on damaged files
+        except Exception as error:  # and so do parsers of headers
             raise _damaged(path, error) from error
     pixel_mm, kind = _pixel_mm(dataset)
     return Radiograph(
@@ -144,10 +153,12 @@ def _read_dicom(path: Path) -> Radiograph:
 
 def _displayed(dataset: "Dataset", path: Path) -> np.ndarray:
     """Pixel values after modality LUT, VOI LUT or window, and the inversion of MONOCHROME1; padding is darkest."""
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
     if "PixelData" not in dataset or "Rows" not in dataset or "Columns" not in dataset:
-        raise InputError(f"{path} is no DICOM image (it holds no pixels); name the image file of this view.")
+        raise InputError(
+            f"{path} is no DICOM image (it holds no pixels); name the image file of this view."
+        )
     _check_size(path, dataset.Columns, dataset.Rows, int(dataset.get("NumberOfFrames") or 1))
     stored = _decode(dataset, path)
     if stored.ndim == 3:
@@ -157,7 +168,7 @@ def _displayed(dataset: "Dataset", path: Path) -> np.ndarray:
         values = whole.astype(np.int32)  # a VOI LUT is looked up by whole numbers
     shown = np.asarray(apply_voi_lut(values, dataset), dtype=np.float64)
     if shown.min() == shown.max():
-        shown = values.astype(np.float64)  # a window that misses the image altogether would show one grey
+        shown = values.astype(np.float64)  # the window misses the image altogether
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
         shown = -shown
     if (padding := dataset.get("PixelPaddingValue")) is not None and not (stored == padding).all():
@@ -181,11 +192,15 @@ def _decode(dataset: "Dataset", path: Path) -> np.ndarray:
 
 def _pixel_mm(dataset: "Dataset") -> tuple[tuple[float, float] | None, PixelSize]:
     """Pixel size (rows, columns) in mm and where it holds, by the rules of DICOM PS3.3 10.7.1.3."""
-    at_detector = _two_positive(dataset.get("ImagerPixelSpacing") or dataset.get("NominalScannedPixelSpacing"))
+    at_detector = _two_positive(
+        dataset.get("ImagerPixelSpacing") or dataset.get("NominalScannedPixelSpacing")
+    )
     stated = _two_positive(dataset.get("PixelSpacing"))
     if stated is None:
         return at_detector, "unknown" if at_detector is None else "detector"
-    if dataset.get("PixelSpacingCalibrationType") or (at_detector is not None and at_detector != stated):
+    if dataset.get("PixelSpacingCalibrationType") or (
+        at_detector is not None and at_detector != stated
+    ):
         return stated, "corrected"
     return stated, "unknown" if at_detector is None else "detector"
 
@@ -213,12 +228,16 @@ def _stretch(values: np.ndarray, path: Path) -> Float[Tensor, "row column"]:
     """Grey values with the darkest at 0 and the brightest at 1."""
     values = np.array(values, dtype=np.float64)
     if values.ndim != 2 or values.size == 0:
-        raise InputError(f"{path} has shape {values.shape}; a radiograph has rows and columns only.")
+        raise InputError(
+            f"{path} has shape {values.shape}; a radiograph has rows and columns only."
+        )
     low, high = float(values.min()), float(values.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(f"{path} holds NaN or infinite values; export this radiograph again.")
     if low == high:
-        raise InputError(f"{path} is blank (every pixel has the value {low:g}); give a radiograph with an image on it.")
+        raise InputError(
+            f"{path} is blank (every pixel has the value {low:g}); give a radiograph with an image on it."
+        )
     return torch.from_numpy(((values - low) / (high - low)).astype(np.float32))
 
 
@@ -231,9 +250,12 @@ def _check_size(path: Path, width: int, height: int, frames: int) -> None:
 
 
 def _too_large(path: Path, size: str) -> str:
-    return f"{path} has {size} pixels, more than the {MAX_PIXELS // 1_000_000} megapixels allowed; make it smaller first."
+    limit = f"{MAX_PIXELS // 1_000_000} megapixels"
+    return f"{path} has {size} pixels and {limit} are allowed; make it smaller first."
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
     reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
-    return InputError(f"{path} is damaged or cut short and cannot be read ({reason}); copy or export it again.")
+    return InputError(
+        f"{path} is damaged or cut short and cannot be read ({reason}); copy or export it again."
+    )

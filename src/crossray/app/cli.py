@@ -1,0 +1,257 @@
+"""The commands and their options. What a command does stands in `crossray.app.commands` and is imported when it runs.
+
+Help must come at once, so nothing here imports torch, numpy or matplotlib.
+"""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossray.errors import InputError
+
+TRACEBACK = "CROSSRAY_TRACEBACK"
+"""Set to 1 in the environment, it shows the traceback of an error nobody foresaw."""
+
+_SETTINGS = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(
+    name="crossray",
+    help="Finds what matches what between two or more radiographs of the same limb.",
+    context_settings=_HELP,
+    **_SETTINGS,
+)
+train = typer.Typer(help="Train a network on views rendered from CT.", **_SETTINGS)
+evaluate = typer.Typer(help="Score weights on volumes they were not trained on.", **_SETTINGS)
+app.add_typer(train, name="train")
+app.add_typer(evaluate, name="evaluate")
+
+
+class Limb(StrEnum):
+    """Limbs the phantom knows."""
+
+    hand = "hand"
+    knee = "knee"
+    ankle = "ankle"
+
+
+class Preset(StrEnum):
+    """Sizes of the matcher."""
+
+    tiny = "tiny"
+    small = "small"
+    paper = "paper"
+
+
+class Definition(StrEnum):
+    """What counts as the true correspondence."""
+
+    exact = "exact"
+    paper = "paper"
+
+
+class Protocol(StrEnum):
+    """How test views are drawn."""
+
+    clinical = "clinical"
+    uniform = "uniform"
+
+
+Out = Annotated[Path, typer.Option(help="Folder to write to; made if it is missing.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
+
+
+@app.callback(invoke_without_command=True)
+def crossray(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Finds what matches what between two or more radiographs of the same limb."""
+    if version:
+        from crossray import __version__
+
+        print(f"crossray {__version__}")
+    else:
+        _help_alone(context)
+
+
+@train.callback(invoke_without_command=True)
+def train_what(context: typer.Context) -> None:
+    """Train a network on views rendered from CT."""
+    _help_alone(context)
+
+
+@evaluate.callback(invoke_without_command=True)
+def evaluate_what(context: typer.Context) -> None:
+    """Score weights on volumes they were not trained on."""
+    _help_alone(context)
+
+
+@app.command("demo")
+def demo(
+    out: Out = Path("out/demo"),
+    limb: Annotated[Limb, typer.Option(help="Phantom to show.")] = Limb.hand,
+    weights: Annotated[str, typer.Option(help="Bundled name or .safetensors file.")] = "small",
+    pairs: Annotated[int, typer.Option(min=1, help="Phantom pairs to score.")] = 24,
+    seed: Seed = 0,
+) -> None:
+    """Render two radiographs of a phantom limb, match them, and show the truth beside the answer."""
+    from crossray.app.commands.demo import demo
+
+    demo(out, limb.value, weights, pairs, seed)
+
+
+@app.command("match")
+def match(
+    films: Annotated[
+        list[Path], typer.Argument(help="Two to six views of one limb: PNG, JPEG, TIFF or DICOM.")
+    ],
+    out: Out,
+    weights: Annotated[str, typer.Option(help="Bundled name or .safetensors file.")] = "small",
+) -> None:
+    """Find what matches what between radiographs of one limb."""
+    from crossray.app.commands.match import match
+
+    match(films, out, weights)
+
+
+@app.command("render")
+def render(  # noqa: PLR0913  a camera has as many numbers as it has
+    out: Out,
+    ct: Annotated[
+        Path | None, typer.Argument(help="CT: NIfTI, NRRD, MHA file or DICOM folder.")
+    ] = None,
+    limb: Annotated[Limb | None, typer.Option(help="A phantom instead of a CT.")] = None,
+    primary: Annotated[
+        list[float] | None, typer.Option(help="Primary angle in degrees, LAO +; once a view.")
+    ] = None,
+    secondary: Annotated[
+        list[float] | None, typer.Option(help="Secondary angle in degrees, cranial +.")
+    ] = None,
+    roll: Annotated[list[float] | None, typer.Option(help="Roll about the beam, degrees.")] = None,
+    sod_mm: Annotated[float, typer.Option(help="Source to isocentre, mm.")] = 1000.0,
+    sdd_mm: Annotated[float, typer.Option(help="Source to detector, mm.")] = 1100.0,
+    size: Annotated[int, typer.Option(min=32, help="Pixels along a side.")] = 512,
+    field_mm: Annotated[
+        float, typer.Option(help="Side of the field at the isocentre, mm; 0: the whole limb.")
+    ] = 0.0,
+    seed: Seed = 0,
+) -> None:
+    """Render radiographs of a CT or a phantom, with their cameras and the true correspondence.
+
+    Angles default to AP and lateral (--primary 0 --primary 90); one value serves all views.
+    """
+    from crossray.app.commands.render import Geometry, render
+
+    geometry = Geometry(
+        primary=tuple(primary or (0.0, 90.0)),
+        secondary=tuple(secondary or (0.0,)),
+        roll=tuple(roll or (0.0,)),
+        sod_mm=sod_mm,
+        sdd_mm=sdd_mm,
+        size=size,
+        field_mm=field_mm,
+    )
+    render(ct, limb.value if limb else None, geometry, seed, out)
+
+
+@train.command("matcher")
+def train_matcher(
+    out: Annotated[Path, typer.Option(help="Folder of the run; a killed run resumes there.")],
+    ct: Annotated[
+        Path | None, typer.Option(help="Folder of CT volumes, with index.csv or without.")
+    ] = None,
+    preset: Annotated[Preset, typer.Option(help="Size of the network.")] = Preset.small,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the optimizer.")] = None,
+    seed: Seed = 0,
+    phantoms: Annotated[int, typer.Option(min=0, help="Phantoms among the volumes.")] = 0,
+    options: Annotated[
+        list[str] | None, typer.Argument(help="section.option=value, as in the run's config.yaml.")
+    ] = None,
+) -> None:
+    """Train a matcher on views rendered from CT volumes and phantoms."""
+    from crossray.app.commands.train import train_matcher
+
+    words = [*([f"steps={steps}"] if steps else []), f"seed={seed}", *(options or [])]
+    train_matcher(out, ct, preset.value, phantoms, words)
+
+
+@evaluate.command("matcher")
+def evaluate_matcher(
+    weights: Annotated[str, typer.Option(help="Bundled name or .safetensors file.")] = "small",
+    ct: Annotated[
+        Path | None, typer.Option(help="Folder of CT volumes; without it, phantoms.")
+    ] = None,
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs of views to score.")] = 200,
+    seed: Seed = 0,
+    definition: Annotated[Definition, typer.Option(help="The true matrix.")] = Definition.exact,
+    protocol: Annotated[Protocol, typer.Option(help="The test views.")] = Protocol.clinical,
+    json: Annotated[Path | None, typer.Option(help="File for the scores.")] = None,
+) -> None:
+    """Score a matcher beside chance and the position prior."""
+    from crossray.app.commands.evaluate import evaluate_matcher
+
+    evaluate_matcher(weights, ct, pairs, seed, definition.value, protocol.value, json)
+
+
+@app.command("doctor")
+def doctor() -> None:
+    """Say whether everything crossray needs is there and works."""
+    from crossray.app.commands.doctor import doctor
+
+    raise typer.Exit(doctor())
+
+
+def main() -> None:
+    """The program `crossray`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line.
+
+    Returns:
+        The exit code: 0, 2 for bad input or usage, 130 when interrupted, 1 for an error nobody foresaw. Whatever
+        went wrong is said in one sentence on stderr.
+    """
+    try:
+        code = app(args=arguments, prog_name="crossray", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except InputError as error:
+        return _say(str(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("Interrupted.", 130)
+    except Exception as error:
+        if (wording := getattr(error, "format_message", None)) is not None:
+            # A usage error, of click or of typer's own copy of it.
+            message = " ".join(wording().split()).rstrip(".")
+            return _say(f"{message}; see crossray {' '.join([*_path(error), '--help'])}.", 2)
+        if os.environ.get(TRACEBACK) == "1":
+            raise
+        reason = " ".join(str(error).split()) or "no reason given"
+        return _say(f"{type(error).__name__}: {reason} (set {TRACEBACK}=1 to see where)", 1)
+
+
+def _path(error: Exception) -> list[str]:
+    """Names of the sub-commands a usage error happened in."""
+    context = getattr(error, "ctx", None)
+    return context.command_path.split()[1:] if context is not None else []
+
+
+def _say(sentence: str, code: int) -> int:
+    print(f"crossray: {sentence}", file=sys.stderr)
+    return code
+
+
+def _help_alone(context: typer.Context) -> None:
+    """Print help where a command is missing."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""`crossray match`: real films in, bands out."""
+
+import time
+from pathlib import Path
+
+from crossray.matching import Matcher
+
+
+def match(films: list[Path], out: Path, weights: str) -> None:
+    """Match films, write the four files, and say how strong the matches are."""
+    matcher = Matcher.load(weights)
+    start = time.perf_counter()
+    matches = matcher.match(films)
+    matched = time.perf_counter() - start
+    files = matches.save(out)
+    total = time.perf_counter() - start
+    print(
+        f"Matched {len(matches)} views with {matches.weights} in {matched:.2f} s, {total:.2f} s with the files:"
+    )
+    for pair in matches.summary()["pairs"]:
+        if pair["from"] < pair["to"]:
+            names = f"{matches.names[pair['from']]} - {matches.names[pair['to']]}"
+            print(
+                f"  {names}: strongest {pair['strongest']:.2f}, {pair['above_0.2']} pairs of patches above 0.2"
+            )
+    for file in files:
+        print(f"  {file}")

@@ -1,0 +1,164 @@
+"""The matcher as one uses it: films in, `Matches` out."""
+
+import time
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from crossray.data.radiographs import Radiograph, read_radiograph
+from crossray.errors import InputError
+from crossray.matching.matches import Matches
+from crossray.matching.preprocess import Field, fit_film
+from crossray.models.matcher import MatcherNetwork, load_network
+
+BUNDLED = ("small",)
+"""Weights that come with the package, by name."""
+
+MOST_VIEWS = 6
+"""Films of one limb a study holds at most; more are most likely a mistake."""
+
+Film = str | Path | Radiograph | Tensor | np.ndarray
+"""A file, a radiograph that was read, or its grey values (row, column), bone bright."""
+
+
+class Matcher:
+    """A network together with what its films must go through.
+
+    Args:
+        network: The network, in evaluation mode.
+        name: What to call its weights.
+        metadata: Words kept with the weights.
+    """
+
+    def __init__(
+        self, network: MatcherNetwork, name: str = "matcher", metadata: dict[str, str] | None = None
+    ) -> None:
+        self.network = network.eval()
+        self.name = name
+        self.metadata = metadata or {}
+
+    @classmethod
+    def load(cls, weights: str | Path = "small") -> "Matcher":
+        """Load weights that come with the package, by name, or from a safetensors file.
+
+        Raises:
+            InputError: No such weights, or a file that holds no matcher. A pickle is never loaded.
+        """
+        path = weights_path(weights)
+        try:
+            network, metadata = load_network(path)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        return cls(network, name=path.stem, metadata=metadata)
+
+    def match(self, films: Sequence[Film]) -> Matches:
+        """Find what matches what between two to six films of the same limb.
+
+        Args:
+            films: Files, radiographs, or arrays (row, column) of grey values with bone bright; one a view.
+
+        Returns:
+            The matches, in the pixels of the films given.
+
+        Raises:
+            InputError: Fewer than two or more than six films, or a film that cannot be read or used.
+        """
+        if not 2 <= len(films) <= MOST_VIEWS:
+            raise InputError(
+                f"Matching needs 2 to {MOST_VIEWS} views of one limb and got {len(films)};"
+                " give one image file a view, for example AP.png LAT.dcm."
+            )
+        radiographs = [_as_radiograph(film, number) for number, film in enumerate(films)]
+        start = time.perf_counter()
+        size = self.network.config.image_size
+        fitted = [fit_film(radiograph.pixels, size, radiograph.name) for radiograph in radiographs]
+        fields = tuple(field for _, field in fitted)
+        grid = self.network.config.patches
+        on_film = [
+            patches_on_film(field, radiograph.pixels, grid)
+            for field, radiograph in zip(fields, radiographs, strict=True)
+        ]
+        correspondence = self._correspondence(
+            torch.stack([image for image, _ in fitted]), torch.stack(on_film)
+        )
+        return Matches(
+            correspondence=correspondence,
+            grid=grid,
+            fields=fields,
+            images=tuple(radiograph.pixels for radiograph in radiographs),
+            names=_distinct([radiograph.name for radiograph in radiographs]),
+            weights=self.name,
+            seconds=time.perf_counter() - start,
+        )
+
+    @torch.inference_mode()
+    def _correspondence(
+        self, images: Float[Tensor, "view row column"], on_film: Bool[Tensor, "view patch"]
+    ) -> Float[Tensor, "view view patch patch"]:
+        """The network's answer on the CPU; zero for a view with itself and for patches beside their film."""
+        device = next(self.network.parameters()).device
+        matrix = self.network(images[None].to(device))[0].float().cpu()
+        between = ~torch.eye(len(images), dtype=torch.bool)
+        meant = on_film[:, None, :, None] & on_film[None, :, None, :] & between[:, :, None, None]
+        return torch.where(meant, matrix, 0.0)
+
+
+def weights_path(weights: str | Path) -> Path:
+    """The file of weights given by name or by path.
+
+    Raises:
+        InputError: Neither a bundled name nor an existing file, or a bundled file that is missing.
+    """
+    if str(weights) in BUNDLED:
+        path = Path(str(resources.files("crossray") / "weights" / f"matcher-{weights}.safetensors"))
+        if not path.is_file():
+            raise InputError(
+                f"The bundled weights {path} are missing; install crossray again, or name a .safetensors file."
+            )
+        return path
+    path = Path(weights)
+    if not path.is_file():
+        raise InputError(
+            f"There are no weights {weights}; give {' or '.join(BUNDLED)} or the path of a .safetensors file."
+        )
+    return path
+
+
+def patches_on_film(
+    field: Field, pixels: Float[Tensor, "row column"], grid: tuple[int, int]
+) -> Bool[Tensor, " patch"]:
+    """Which patches (row-major) share area with the film; the others see nothing but its padding."""
+    rows, columns = pixels.shape
+    row = torch.linspace(field.row0, field.row1, grid[0] + 1, dtype=torch.float64)
+    column = torch.linspace(field.column0, field.column1, grid[1] + 1, dtype=torch.float64)
+    tiny = 1e-6
+    down = (row[1:] > tiny) & (row[:-1] < rows - tiny)
+    across = (column[1:] > tiny) & (column[:-1] < columns - tiny)
+    return (down[:, None] & across[None, :]).flatten()
+
+
+def _as_radiograph(film: Film, number: int) -> Radiograph:
+    """Whatever was given, as a radiograph."""
+    if isinstance(film, Radiograph):
+        return film
+    if isinstance(film, (str, Path)):
+        return read_radiograph(film)
+    pixels = torch.as_tensor(film)
+    if pixels.ndim != 2:
+        raise InputError(
+            f"View {number} has shape {tuple(pixels.shape)}; a radiograph has rows and columns only."
+        )
+    return Radiograph(pixels.to(torch.float32), name=f"view {number}")
+
+
+def _distinct(names: list[str]) -> tuple[str, ...]:
+    """Names with a number behind those that several views share."""
+    return tuple(
+        f"{name} ({names[: i + 1].count(name)})" if names.count(name) > 1 else name
+        for i, name in enumerate(names)
+    )
