@@ -23,4 +23,9 @@ def train_matcher_recipe(preset: str) -> TrainConfig:
         return TrainConfig(matcher=matcher, steps=648_750, optimizer=published)
     if preset == "small":
         return TrainConfig(matcher=matcher, steps=10_000)
-    return TrainConfig(matcher=matcher, steps=200, batch=8, optimizer=OptimizerConfig(rate=1e-3, warmup=20, average=0.98))
+    return TrainConfig(
+        matcher=matcher,
+        steps=200,
+        batch=8,
+        optimizer=OptimizerConfig(rate=1e-3, warmup=20, average=0.98),
+    )

@@ -30,7 +30,9 @@ class RotaryGrid(nn.Module):
     def __init__(self, rows: int, columns: int, channels: int) -> None:
         super().__init__()
         if channels % 4:
-            raise ValueError(f"A rotary code over a grid needs a multiple of 4 channels a head; got {channels}.")
+            raise ValueError(
+                f"A rotary code over a grid needs a multiple of 4 channels a head; got {channels}."
+            )
         speed = LONGEST_PERIOD ** (-torch.arange(channels // 4) / (channels // 4))
         row = torch.arange(rows)[:, None, None] * speed
         column = torch.arange(columns)[None, :, None] * speed
@@ -41,13 +43,17 @@ class RotaryGrid(nn.Module):
         self.cosine: Tensor
         self.sine: Tensor
 
-    def forward(self, x: Float[Tensor, "batch head token channel"]) -> Float[Tensor, "batch head token channel"]:
+    def forward(
+        self, x: Float[Tensor, "batch head token channel"]
+    ) -> Float[Tensor, "batch head token channel"]:
         """Queries or keys turned by the angles of their place on the grid; any whole number of views."""
         views = x.shape[2] // self.cosine.shape[0]
         cosine = self.cosine.to(x.dtype).repeat(views, 1)
         sine = self.sine.to(x.dtype).repeat(views, 1)
         real, imaginary = x.chunk(2, dim=-1)
-        return torch.cat([real * cosine - imaginary * sine, real * sine + imaginary * cosine], dim=-1)
+        return torch.cat(
+            [real * cosine - imaginary * sine, real * sine + imaginary * cosine], dim=-1
+        )
 
 
 class SameViewBias(nn.Module):

@@ -23,10 +23,14 @@ class Expansion(nn.Module):
         self.spread = nn.Linear(width, 4 * descriptor)
         self.skip = nn.Linear(fine, descriptor)
         self.norm = nn.LayerNorm(descriptor)
-        self.mix = nn.Sequential(nn.Linear(descriptor, 2 * descriptor), nn.GELU(), nn.Linear(2 * descriptor, descriptor))
+        self.mix = nn.Sequential(
+            nn.Linear(descriptor, 2 * descriptor), nn.GELU(), nn.Linear(2 * descriptor, descriptor)
+        )
 
     def forward(
-        self, tokens: Float[Tensor, "image row column width"], fine: Float[Tensor, "image row2 column2 fine"]
+        self,
+        tokens: Float[Tensor, "image row column width"],
+        fine: Float[Tensor, "image row2 column2 fine"],
     ) -> Float[Tensor, "image row2 column2 descriptor"]:
         """One descriptor per patch of the full grid."""
         spread = F.pixel_shuffle(self.spread(tokens).permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)

@@ -11,6 +11,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,10 @@ from crossray.models.backbone import STRIDE, ResidualTrunk, TrunkConfig
 from crossray.models.head import HEADS, Expansion
 from crossray.models.transformer import Transformer
 
-GREY_MEAN, GREY_SPREAD = 0.45, 0.225  # of display values in [0, 1]: the usual centring of photographs, in grey
+GREY_MEAN, GREY_SPREAD = (
+    0.45,
+    0.225,
+)  # of display values in [0, 1]: the usual centring of photographs, in grey
 MOST_VIEWS = 16
 FORMAT = "crossray matcher 1"
 
@@ -65,9 +69,10 @@ class MatcherConfig:
     same_view: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "image_size", tuple(self.image_size))
         if self.head not in HEADS:
-            raise ValueError(f"The matcher's head is {self.head!r}; it must be one of {sorted(HEADS)}.")
+            raise ValueError(
+                f"The matcher's head is {self.head!r}; it must be one of {sorted(HEADS)}."
+            )
         token = self.patch * self.token_stride
         if token != STRIDE * self.input_stride or self.token_stride not in (1, 2):
             raise ValueError(
@@ -75,7 +80,9 @@ class MatcherConfig:
                 "(patch x token_stride = 16 x input_stride, token_stride 1 or 2)."
             )
         if any(side <= 0 or side % token for side in self.image_size):
-            raise ValueError(f"The image size {self.image_size} is no multiple of a token's {token} pixels.")
+            raise ValueError(
+                f"The image size {self.image_size} is no multiple of a token's {token} pixels."
+            )
 
     @property
     def patches(self) -> tuple[int, int]:
@@ -109,8 +116,8 @@ class MatcherConfig:
             unknown = set(given) - {field.name for field in fields(cls)}
             if unknown:
                 raise ValueError(f"unknown fields {sorted(unknown)}")
-            trunk = {name: tuple(v) if isinstance(v, list) else v for name, v in given.pop("trunk").items()}
-            return cls(trunk=TrunkConfig(**trunk), **given)
+            trunk = TrunkConfig(**_tuples(given.pop("trunk")))
+            return cls(trunk=trunk, **_tuples(given))
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise ValueError(f"This is no matcher configuration: {error}.") from error
 
@@ -158,7 +165,9 @@ class MatcherNetwork(nn.Module):
         self.expansion = Expansion(config.width, fine, config.descriptor) if half else None
         self.head = HEADS[config.head]()
 
-    def forward(self, images: Float[Tensor, "batch view row column"]) -> Float[Tensor, "batch view view patch patch"]:
+    def forward(
+        self, images: Float[Tensor, "batch view row column"]
+    ) -> Float[Tensor, "batch view view patch patch"]:
         """Correspondence between the patches of every two views.
 
         Args:
@@ -180,7 +189,9 @@ class MatcherNetwork(nn.Module):
         matrix[:, second, first] = pairs.mT
         return matrix
 
-    def pairs(self, images: Float[Tensor, "batch view row column"]) -> Float[Tensor, "batch pair patch patch"]:
+    def pairs(
+        self, images: Float[Tensor, "batch view row column"]
+    ) -> Float[Tensor, "batch pair patch patch"]:
         """The blocks of `forward` for views k < l, in the order (0, 1), (0, 2), ..., (1, 2), ...: all there is to know.
 
         Args:
@@ -190,11 +201,15 @@ class MatcherNetwork(nn.Module):
             Values in [0, 1], float32; [b, i, p, q] for patch p of the first and q of the second view of pair i.
         """
         descriptors = self.describe(images)
-        first, second = torch.triu_indices(images.shape[1], images.shape[1], offset=1, device=images.device)
+        first, second = torch.triu_indices(
+            images.shape[1], images.shape[1], offset=1, device=images.device
+        )
         with torch.autocast(images.device.type, enabled=False):
             return self.head(descriptors[:, first] @ descriptors[:, second].mT)
 
-    def describe(self, images: Float[Tensor, "batch view row column"]) -> Float[Tensor, "batch view patch descriptor"]:
+    def describe(
+        self, images: Float[Tensor, "batch view row column"]
+    ) -> Float[Tensor, "batch view patch descriptor"]:
         """Unit descriptors of all patches of all views, float32; each knows of every view in the batch row."""
         self._check(images)
         batch, views = images.shape[:2]
@@ -220,7 +235,9 @@ class MatcherNetwork(nn.Module):
         if not 2 <= views <= MOST_VIEWS:
             raise ValueError(f"The matcher takes 2 to {MOST_VIEWS} views of one limb; got {views}.")
         if tuple(size) != self.config.image_size:
-            raise ValueError(f"The matcher takes images of {self.config.image_size} pixels; got {tuple(size)}.")
+            raise ValueError(
+                f"The matcher takes images of {self.config.image_size} pixels; got {tuple(size)}."
+            )
 
 
 def save_network(
@@ -261,14 +278,25 @@ def load_network(path: Path | str) -> tuple[MatcherNetwork, dict[str, str]]:
     path = Path(path)
     tensors, metadata = _read(path)
     if metadata.pop("format", "") != FORMAT or "config" not in metadata:
-        raise ValueError(f"{path} is a safetensors file but holds no crossray matcher; give one made by `crossray train`.")
+        raise ValueError(
+            f"{path} is a safetensors file but holds no crossray matcher; give one made by `crossray train`."
+        )
     try:
         network = MatcherNetwork(MatcherConfig.from_json(metadata.pop("config")))
         network.load_state_dict(tensors)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"{path} holds weights of another shape than its matcher has; train or fetch it again ({reason}).") from error
+        raise ValueError(
+            f"{path} holds weights of another shape than its matcher has; train or fetch it again ({reason})."
+        ) from error
     return network.eval(), metadata
+
+
+def _tuples(given: dict[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples they were."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+    }
 
 
 def _stored(value: Tensor, half: bool) -> Tensor:
@@ -278,14 +306,22 @@ def _stored(value: Tensor, half: bool) -> Tensor:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not path.is_file():
-        raise ValueError(f"There is no weights file {path}; give the .safetensors file that training wrote.")
+        raise ValueError(
+            f"There is no weights file {path}; give the .safetensors file that training wrote."
+        )
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        kind = "a pickle, which can run code and is never loaded" if _is_pickle(path) else "no safetensors file"
-        raise ValueError(f"{path} is {kind}; give the .safetensors file that training wrote.") from error
+        kind = (
+            "a pickle, which can run code and is never loaded"
+            if _is_pickle(path)
+            else "no safetensors file"
+        )
+        raise ValueError(
+            f"{path} is {kind}; give the .safetensors file that training wrote."
+        ) from error
     return {n: v.float() if v.is_floating_point() else v for n, v in tensors.items()}, metadata
 
 

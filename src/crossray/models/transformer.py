@@ -3,7 +3,6 @@
 Pre-norm (Xiong et al. 2020), no message passing between alternating self and cross layers.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -26,7 +25,9 @@ class TransformerLayer(nn.Module):
         self.attention = SelfAttention(width, heads)
         self.same_view = SameViewBias(heads) if same_view else None
         self.norm2 = nn.LayerNorm(width)
-        self.perceptron = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.perceptron = nn.Sequential(
+            nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width)
+        )
 
     def forward(
         self,
@@ -58,7 +59,14 @@ class Transformer(nn.Module):
     """
 
     def __init__(
-        self, grid: tuple[int, int], width: int, *, layers: int, heads: int, hidden: int, same_view: bool
+        self,
+        grid: tuple[int, int],
+        width: int,
+        *,
+        layers: int,
+        heads: int,
+        hidden: int,
+        same_view: bool,
     ) -> None:
         super().__init__()
         self.rotary = RotaryGrid(*grid, width // heads)
@@ -67,13 +75,13 @@ class Transformer(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         for name, weight in self.named_parameters():
-            if name.endswith("weight") and weight.ndim == 2:
-                nn.init.trunc_normal_(weight, std=0.02)
-            elif name.endswith("bias"):
+            if name.endswith(".bias"):
                 nn.init.zeros_(weight)
-        for layer in self.layers:  # the shortcuts carry the signal at the start, however deep the stack
-            for last in (layer.attention.out, layer.perceptron[2]):
-                torch.nn.init.trunc_normal_(last.weight, std=0.02 / (2 * layers) ** 0.5)
+            elif (
+                weight.ndim == 2
+            ):  # what ends a branch starts small: the shortcuts carry the signal at first
+                ends = name.endswith(("attention.out.weight", "perceptron.2.weight"))
+                nn.init.trunc_normal_(weight, std=0.02 / (2 * layers) ** 0.5 if ends else 0.02)
 
     def forward(
         self,

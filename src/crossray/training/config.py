@@ -92,7 +92,9 @@ class TrainConfig(Options):
                 place = place.get(section) if isinstance(place, dict) else None
             free = sections[:1] == ["data"]
             if not equals or not isinstance(place, dict) or (option not in place and not free):
-                raise InputError(f"{word!r} sets no option of the training; write section.option=value, such as steps=500.")
+                raise InputError(
+                    f"{word!r} sets no option of the training; write section.option=value, such as steps=500."
+                )
             place[option] = _value(value)
         return parse(tree, "the options given")
 
@@ -110,7 +112,9 @@ def load_config(path: Path) -> TrainConfig:
     try:
         tree = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read as YAML; give the config.yaml of a training run.") from error
+        raise InputError(
+            f"{path} cannot be read as YAML; give the config.yaml of a training run."
+        ) from error
     return parse(tree, str(path))
 
 
@@ -134,7 +138,10 @@ def parse(tree: object, name: str) -> TrainConfig:
 
 def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
     """What changes the weights between two configurations, as `option: old -> new`; `run` does not count."""
-    before, after = _leaves(old.model_dump(mode="json", exclude={"run"})), _leaves(new.model_dump(mode="json", exclude={"run"}))
+    before, after = (
+        _leaves(old.model_dump(mode="json", exclude={"run"})),
+        _leaves(new.model_dump(mode="json", exclude={"run"})),
+    )
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return [f"{name}: {before.get(name)} -> {after.get(name)}" for name in names]
 
@@ -142,7 +149,11 @@ def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
 def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     leaves: dict[str, Any] = {}
     for name, value in tree.items():
-        leaves |= _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        leaves |= (
+            _leaves(value, f"{prefix}{name}.")
+            if isinstance(value, dict)
+            else {prefix + name: value}
+        )
     return leaves
 
 

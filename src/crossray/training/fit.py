@@ -94,7 +94,11 @@ class Recorder(Callback):
         self.config = config
         self.folder = folder
         self.bar = tqdm(
-            total=config.steps, initial=done, desc="train", unit="step", disable=not config.run.progress
+            total=config.steps,
+            initial=done,
+            desc="train",
+            unit="step",
+            disable=not config.run.progress,
         )
         self.stop = False  # set from outside: end after the step at hand
         self.losses: list[Tensor] = []
@@ -102,7 +106,12 @@ class Recorder(Callback):
         self.since = time.perf_counter()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: dict[str, Tensor], batch_idx: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        batch_idx: int,
     ) -> None:
         """Note the loss; write a row and a checkpoint when they are due."""
         step, last = trainer.global_step, trainer.global_step >= self.config.steps
@@ -116,7 +125,9 @@ class Recorder(Callback):
         trainer.should_stop = self.stop
         self.bar.update()
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
         """Leave the terminal tidy."""
         self.bar.close()
 
@@ -128,7 +139,12 @@ class Recorder(Callback):
         loss = torch.stack(self.losses).mean().item()
         speed = self.pairs / (time.perf_counter() - self.since)
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        row = {"step": step, "loss": loss, "learning_rate": rate, "pairs_per_second": round(speed, 2)}
+        row = {
+            "step": step,
+            "loss": loss,
+            "learning_rate": rate,
+            "pairs_per_second": round(speed, 2),
+        }
         self.folder.add_metrics(row)
         self.bar.set_postfix(loss=f"{loss:.4g}", pairs_per_s=f"{speed:.1f}", refresh=False)
         self.losses, self.pairs, self.since = [], 0, time.perf_counter()
@@ -151,7 +167,9 @@ def _first_network(config: TrainConfig) -> MatcherNetwork:
     except ValueError as error:
         raise InputError(str(error)) from error
     if network.config != config.matcher:
-        raise InputError(f"{config.init} holds a matcher of another form than the run; choose the preset it was made with.")
+        raise InputError(
+            f"{config.init} holds a matcher of another form than the run; choose the preset it was made with."
+        )
     return network.train()
 
 
@@ -173,7 +191,9 @@ def _trainer(config: TrainConfig, folder: RunFolder, recorder: Recorder) -> Trai
     )
 
 
-def _loader(config: TrainConfig, dataset: Dataset[dict[str, Tensor]], done: int) -> DataLoader[dict[str, Tensor]]:
+def _loader(
+    config: TrainConfig, dataset: Dataset[dict[str, Tensor]], done: int
+) -> DataLoader[dict[str, Tensor]]:
     return DataLoader(
         dataset,
         batch_sampler=StepSampler(config.steps, config.batch, done),

@@ -65,12 +65,16 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{self.path} cannot hold a run ({error.strerror}); name a folder with --out.") from error
+            raise InputError(
+                f"{self.path} cannot hold a run ({error.strerror}); name a folder with --out."
+            ) from error
         if self.config.is_file():
             changes = differences(load_config(self.config), config)
             if changes:
                 listed = "; ".join(changes[:5])
-                raise InputError(f"{self.path} holds another run ({listed}); name a new folder or repeat its options.")
+                raise InputError(
+                    f"{self.path} holds another run ({listed}); name a new folder or repeat its options."
+                )
         done = checkpoint_step(self.checkpoint) if self.checkpoint.is_file() else 0
         write_whole(self.config, config.to_yaml().encode())
         self._cut_metrics(done)
@@ -100,8 +104,18 @@ def checkpoint_step(path: Path) -> int:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         return int(state["global_step"])
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is no checkpoint of a run; delete it to begin the run again.") from error
+    except (
+        OSError,
+        RuntimeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise InputError(
+            f"{path} is no checkpoint of a run; delete it to begin the run again."
+        ) from error
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -20,12 +20,16 @@ def upper_blocks(
     matrix: Shaped[Tensor, "batch view view patch patch"],
 ) -> Shaped[Tensor, "batch pair patch patch"]:
     """Blocks k < l of a matrix over all views, in the order (0, 1), (0, 2), ..., (1, 2), ..."""
-    first, second = torch.triu_indices(matrix.shape[1], matrix.shape[1], offset=1, device=matrix.device)
+    first, second = torch.triu_indices(
+        matrix.shape[1], matrix.shape[1], offset=1, device=matrix.device
+    )
     return matrix[:, first, second]
 
 
 def squared_error(
-    prediction: Float[Tensor, "*any"], truth: Float[Tensor, "*any"], known: Bool[Tensor, "*any"] | None = None
+    prediction: Float[Tensor, "*any"],
+    truth: Float[Tensor, "*any"],
+    known: Bool[Tensor, "*any"] | None = None,
 ) -> Float[Tensor, ""]:
     """The paper's loss: mean of (prediction - truth)^2.
 
@@ -41,7 +45,9 @@ def squared_error(
 
 
 def weighted_squared_error(
-    prediction: Float[Tensor, "*any"], truth: Float[Tensor, "*any"], known: Bool[Tensor, "*any"] | None = None
+    prediction: Float[Tensor, "*any"],
+    truth: Float[Tensor, "*any"],
+    known: Bool[Tensor, "*any"] | None = None,
 ) -> Float[Tensor, ""]:
     """Squared error in which a pair weighs 1 + 4 x truth, so that the few matches are heard.
 
@@ -57,7 +63,9 @@ def weighted_squared_error(
 
 
 def cross_entropy(
-    prediction: Float[Tensor, "*any"], truth: Float[Tensor, "*any"], known: Bool[Tensor, "*any"] | None = None
+    prediction: Float[Tensor, "*any"],
+    truth: Float[Tensor, "*any"],
+    known: Bool[Tensor, "*any"] | None = None,
 ) -> Float[Tensor, ""]:
     """Binary cross-entropy with a soft target, -t log p - (1 - t) log(1 - p), in nats.
 

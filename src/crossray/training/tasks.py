@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from crossray.models.matcher import MatcherNetwork
@@ -25,7 +26,7 @@ class MatcherTask(LightningModule):
     def __init__(self, config: TrainConfig, network: MatcherNetwork) -> None:
         super().__init__()
         self.config = config
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = network
         averaged = config.optimizer.average > 0
         self.average = copy.deepcopy(network).requires_grad_(False) if averaged else None
 
@@ -40,7 +41,7 @@ class MatcherTask(LightningModule):
         known = upper_blocks(batch["known"]) if "known" in batch else None
         return LOSSES[self.config.loss](prediction, upper_blocks(batch["correspondence"]), known)
 
-    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[dict[str, object]]]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, decaying matrices and filters only, under the schedule of `learning_rate_factor`."""
         options, steps = self.config.optimizer, self.config.steps
         weights = list(self.network.parameters())
@@ -52,13 +53,15 @@ class MatcherTask(LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_factor(step, options.warmup, steps)
         )
-        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         """A step of the optimizer, then one of the running average."""
         super().optimizer_step(*arguments, **options)
         if self.average is not None:
-            update_average(self.average, self.network, self.config.optimizer.average, self.global_step)
+            update_average(
+                self.average, self.network, self.config.optimizer.average, self.global_step
+            )
 
 
 def learning_rate_factor(step: int, warmup: int, steps: int) -> float:

@@ -1,0 +1,194 @@
+import dataclasses
+import pickle
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from crossray.models.backbone import TrunkConfig
+from crossray.models.matcher import (
+    PRESETS,
+    MatcherConfig,
+    MatcherNetwork,
+    load_network,
+    save_network,
+)
+
+TRUNK = TrunkConfig(block="basic", stem=4, widths=(4, 6, 8), depths=(1, 1, 1))
+HALF = MatcherConfig(
+    trunk=TRUNK, image_size=(64, 96), input_stride=2, token_stride=2, width=16, layers=2, heads=2,
+    hidden=16, descriptor=8, same_view=True,
+)  # fmt: skip
+FULL = MatcherConfig(
+    trunk=TRUNK, image_size=(64, 96), width=16, layers=1, heads=2, hidden=16, head="scaled_cosine"
+)
+
+
+def network_of(config: MatcherConfig) -> MatcherNetwork:
+    network = MatcherNetwork(config).eval()
+    for layer in network.transformer.layers:
+        if layer.same_view is not None:
+            torch.nn.init.normal_(layer.same_view.weight)
+    return network
+
+
+@pytest.mark.parametrize("config", [HALF, FULL])
+@pytest.mark.parametrize("views", [2, 3, 6])
+def test_shape_range_and_symmetry(config, views):
+    with torch.no_grad():
+        matrix = network_of(config)(torch.rand(2, views, 64, 96))
+    assert matrix.shape == (2, views, views, 24, 24)
+    assert matrix.dtype == torch.float32
+    assert 0 <= matrix.min() < matrix.max() <= 1
+    assert torch.equal(matrix, matrix.permute(0, 2, 1, 4, 3))
+    assert not matrix[:, range(views), range(views)].any()
+
+
+@settings(max_examples=10)
+@given(st.permutations(range(4)), st.sampled_from([HALF, FULL]))
+def test_permuting_views_permutes_the_matrix(order, config):
+    torch.manual_seed(1)
+    network, images = network_of(config), torch.rand(1, 4, 64, 96)
+    with torch.no_grad():
+        matrix, permuted = network(images), network(images[:, order])
+    torch.testing.assert_close(permuted, matrix[:, order][:, :, order], rtol=1e-4, atol=1e-5)
+
+
+def test_squared_cosine_of_descriptors():
+    network, images = network_of(HALF), torch.rand(1, 2, 64, 96)
+    with torch.no_grad():
+        first, second = network.describe(images)[0]
+        value = network(images)[0, 0, 1, 3, 7]
+    assert first.shape == (24, 8)
+    assert value.item() == pytest.approx((first[3] @ second[7]).item() ** 2, abs=1e-6)
+
+
+def test_every_weight_learns():
+    network = MatcherNetwork(HALF)
+    network.pairs(torch.rand(2, 2, 64, 96)).square().mean().backward()
+    lazy = [name for name, weight in network.named_parameters() if weight.grad is None]
+    assert lazy == []
+
+
+def test_paper_has_the_published_form():
+    config = MatcherConfig.preset("paper")
+    network = MatcherNetwork(config)
+    millions = sum(weight.numel() for weight in network.parameters()) / 1e6
+    assert millions == pytest.approx(24, rel=0.1)
+    assert (config.width, config.layers, config.heads, config.hidden) == (512, 8, 8, 1024)
+    assert config.trunk.channels[-1] == 1024
+    assert not config.same_view
+    assert config.head == "squared_cosine"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_take_256_pixels_in_patches_of_16(name):
+    config = MatcherConfig.preset(name)
+    assert config.image_size == (256, 256)
+    assert config.patches == (16, 16)
+    assert MatcherConfig.from_json(config.to_json()) == config
+
+
+def test_small_fits_its_file(tmp_path):
+    save_network(
+        tmp_path / "m.safetensors", MatcherNetwork(MatcherConfig.preset("small")), {}, half=True
+    )
+    assert (tmp_path / "m.safetensors").stat().st_size < 25e6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"head": "flat"},
+        {"patch": 8},
+        {"image_size": (64, 100)},
+        {"token_stride": 4, "input_stride": 4},
+    ],
+)
+def test_unfit_configuration_is_refused(change):
+    with pytest.raises(ValueError, match=r"head|token|multiple"):
+        dataclasses.replace(HALF, **change)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "3", "{}", '{"trunk": 3}', HALF.to_json()[:-1] + ', "nose": 1}']
+)
+def test_no_configuration_is_refused(text):
+    with pytest.raises(ValueError, match="no matcher configuration"):
+        MatcherConfig.from_json(text)
+
+
+def test_unknown_preset_is_refused():
+    with pytest.raises(ValueError, match="'huge'; choose one of tiny, small, paper"):
+        MatcherConfig.preset("huge")
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"), [((1, 1, 64, 96), "2 to 16 views"), ((1, 2, 64, 64), "pixels")]
+)
+def test_unfit_images_are_refused(shape, words):
+    with pytest.raises(ValueError, match=words):
+        network_of(HALF)(torch.rand(shape))
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_save_and_load(tmp_path, half):
+    network, path = network_of(HALF), tmp_path / "matcher.safetensors"
+    save_network(path, network, {"card": "phantoms"}, half=half)
+    loaded, metadata = load_network(path)
+    assert metadata == {"card": "phantoms"}
+    assert loaded.config == HALF
+    assert not loaded.training
+    assert all(weight.dtype == torch.float32 for weight in loaded.parameters())
+    images = torch.rand(1, 2, 64, 96)
+    tolerance = 5e-3 if half else 0.0
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(images), network(images), rtol=0, atol=tolerance)
+    assert [file.name for file in tmp_path.iterdir()] == ["matcher.safetensors"]
+
+
+def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "matcher.safetensors"
+    path.write_bytes(b"old")
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        save_network(path, network_of(HALF), {})
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"old"]
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ValueError, match=r"no weights file .*nothing\.safetensors"):
+        load_network(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 100])
+def test_no_safetensors_file(tmp_path, content):
+    path = tmp_path / "weights.bin"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"weights\.bin is no safetensors file"):
+        load_network(path)
+
+
+def test_a_pickle_is_never_loaded(tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "zip.pt")
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps({"a": 1}))
+    for name in ("zip.pt", "plain.pt"):
+        with pytest.raises(ValueError, match=f"{name} is a pickle"):
+            load_network(tmp_path / name)
+
+
+def test_safetensors_of_something_else(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="holds no crossray matcher"):
+        load_network(tmp_path / "other.safetensors")
+
+
+def test_weights_of_another_shape(tmp_path):
+    path = tmp_path / "matcher.safetensors"
+    network = network_of(HALF)
+    network.config = dataclasses.replace(HALF, descriptor=16)
+    save_network(path, network, {})
+    with pytest.raises(ValueError, match=r"matcher\.safetensors holds weights of another shape"):
+        load_network(path)
