@@ -5,7 +5,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Compiling every file of torch ahead takes longer than the rest of the installation.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 CODE := src tests $(wildcard benchmarks)
 
 .PHONY: demo test check static format constraints clean .venv
