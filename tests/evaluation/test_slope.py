@@ -7,9 +7,13 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from crossray.correspondence.ground_truth import correspondence
 from crossray.errors import InputError
 from crossray.evaluation.metrics import PositionPrior
 from crossray.evaluation.slope import SlopePair, band_rows, real_slope_pairs, slope, tissue_patches
+from crossray.geometry import Cameras
+from crossray.projection import project
+from crossray.volumes.volume import Volume
 
 SIZE, GRID, PATCH = 128, (16, 16), 8
 THICKNESS = 1.1
@@ -195,6 +199,17 @@ def test_real_films_are_cut_at_one_physical_scale():
     assert gain.item() == pytest.approx(0.0005 * 60 / 0.4, rel=0.03)
 
 
+def test_a_level_brings_shifted_films_together():
+    long = limb(500, columns=300)
+    first, second = real_slope_pairs(
+        long[:400], long[100:], "A", level=(250.0, 150.0), size=(SIZE, SIZE)
+    )
+    for pair in (first, second):
+        middle = (pair.offsets[0] + pair.offsets[-1]) // 2
+        at_same_level = pair.wide[middle : middle + SIZE]
+        assert torch.allclose(pair.fixed, at_same_level, atol=0.002)
+
+
 def test_what_does_not_fit_is_refused():
     film = limb(SIZE)
     with pytest.raises(InputError, match="two different offsets"):
@@ -210,5 +225,36 @@ def test_what_does_not_fit_is_refused():
         real_slope_pairs(torch.zeros(20, 90), film, "A")
     with pytest.raises(InputError, match="finite"):
         real_slope_pairs(film * math.nan, film, "A")
+    with pytest.raises(InputError, match="no room to slide"):
+        real_slope_pairs(film, film, "A", level=(64.0, 127.0))
     with pytest.raises(InputError, match="positive"):
         real_slope_pairs(film, film, "A", pixel_mm=(0.1, 0.0))
+
+
+def test_the_true_matrices_of_a_rendered_limb_score_one():
+    z, y, x = torch.meshgrid(
+        torch.arange(60.0), torch.arange(16.0), torch.arange(20.0), indexing="ij"
+    )
+    inside = ((x - 9.5 - 2 * torch.sin(z / 9)) / 8).square() + ((y - 7.5) / 6).square() < 1
+    affine = torch.diag(torch.tensor([4.0, 4.0, 4.0, 1.0], dtype=torch.float64))
+    volume = Volume(torch.where(inside, 60.0, -1000.0), affine, "rod")
+    angles = {"sod_mm": 1000.0, "sdd_mm": 1100.0, "pixel_mm": 1.2, "isocenter": volume.center}
+    fixed = Cameras.from_angles(
+        primary=[0.0], secondary=[0.0], roll=[0.0], size=(128, 128), **angles
+    )
+    wide = Cameras.from_angles(
+        primary=[75.0], secondary=[5.0], roll=[8.0], size=(176, 128), **angles
+    )
+
+    def truth_at(start: int) -> torch.Tensor:
+        window = wide.crop(start, 0, (128, 128))
+        names = ("source", "first_pixel", "column_step", "row_step")
+        both = {name: torch.cat([getattr(fixed, name), getattr(window, name)]) for name in names}
+        return correspondence(volume, Cameras(**both, size=(128, 128)), patch=8)
+
+    images = [project(volume.attenuation(60.0), cameras)[0] / 10 for cameras in (fixed, wide)]
+    pair = SlopePair("A", images[0], images[1], (0, 10, 20, 30, 40, 48), truth_at)
+    truths = torch.stack([truth_at(start) for start in pair.offsets])
+    result = slope(lambda images: truths, [pair])
+    assert result.patches >= 20
+    assert result.slope == pytest.approx(1.0, abs=0.03)

@@ -40,8 +40,13 @@ Predict = Callable[
 
 _TISSUE_LEVEL = 0.15
 """Where between the 2nd and 98th percentile of patch brightness tissue begins."""
-_WINDOW_SHARE = 0.75
-"""Height of the window over the height of a real film; the rest is what it slides over."""
+_WINDOW_PER_REACH = 1.5
+"""Height of the window on a real film over the room from the middle of its slide to the nearer edge, at most: the
+window (1) and its slide (1/3) then fill the room on that side (2/3)."""
+_MIN_REACH = 16
+"""Fewest rows of a real film between the middle of the slide and the nearer edge."""
+_STEPS = 9
+"""Positions of the window on a real film."""
 
 
 @dataclass(frozen=True)
@@ -257,31 +262,31 @@ def real_slope_pairs(
     person: str,
     name: str = "pair",
     pixel_mm: tuple[float, float] | None = None,
+    level: tuple[float, float] | None = None,
     size: tuple[int, int] = (256, 256),
-    steps: int = 9,
 ) -> list[SlopePair]:
     """Cut two real films of one limb into slope pairs, each film sliding once.
 
-    The films are brought to one scale, windows of equal physical size are cut (at most 3/4 of the
-    lower film's height, no wider than the narrower film, never padded), the fixed one from the middle
-    of its film; the other slides by at most a third of its height around the middle. Columns are
-    centred on the brightness.
+    The films are brought to one scale and windows of equal physical size are cut: at most 3/4 of the
+    lower film's height (less for a level off its middle), no wider than the narrower film, never padded.
+    The fixed window and the middle of the slide, which spans a third of the window, lie at the
+    same level of the limb. Columns are centred on the brightness.
 
     Args:
-        image_a: One film in [0, 1], bone bright, the limb along the rows.
-        image_b: The other film of the same stretch of the limb, at about the same level.
+        image_a: One film in [0, 1], bone bright, contrast as the matcher expects it, the limb along the rows.
+        image_b: The other film of the same stretch of the limb.
         person: Who it is.
         name: What to call the pair.
         pixel_mm: Pixel size of each film in mm. None: both films are taken to be equally high.
+        level: Row of each film that shows one level of the limb, such as the joint. None: the middle rows.
         size: Rows and columns of the window, in pixels of the matcher.
-        steps: Number of window positions.
 
     Returns:
         Two pairs: the first film fixed and the second sliding, and the reverse.
 
     Raises:
         InputError: Films that are not finite or smaller than 32 x 32 pixels, or pixel sizes that are
-            not positive.
+            not positive, or a level outside its film.
     """
     films = [_checked_film(image, name) for image in (image_a, image_b)]
     pixels = pixel_mm or (1.0 / films[0].shape[0], 1.0 / films[1].shape[0])
@@ -289,50 +294,42 @@ def real_slope_pairs(
         raise InputError(
             f"pixel_mm of {name} is {pixel_mm}; give two positive sizes in mm, or None."
         )
-    extents = [
-        (film.shape[0] * pixel, film.shape[1] * pixel)
-        for film, pixel in zip(films, pixels, strict=True)
-    ]
-    window_pixel = min(
-        min(_WINDOW_SHARE * high / size[0], wide / size[1]) for high, wide in extents
-    )
-    scaled = [
-        _rescaled(film, pixel / window_pixel, size)
-        for film, pixel in zip(films, pixels, strict=True)
-    ]
-    return [
-        _sliding(
-            scaled[fixed],
-            scaled[1 - fixed],
-            size,
-            steps,
-            (person, f"{name} {'ab'[1 - fixed]} slides"),
+    middles = level or (films[0].shape[0] / 2, films[1].shape[0] / 2)
+    if min(map(_reach, films, middles)) < _MIN_REACH:
+        raise InputError(
+            f"The level {level} of {name} leaves no room to slide; give rows near the films' middles."
         )
-        for fixed in (0, 1)
-    ]
-
-
-def _sliding(
-    fixed: Tensor, wide: Tensor, size: tuple[int, int], steps: int, label: tuple[str, str]
-) -> SlopePair:
-    """The middle window of one film, and the stretch of the other over which the window slides."""
-    rows = size[0]
-    top = (fixed.shape[0] - rows) // 2
-    span = min(wide.shape[0] - rows, rows // 3)
-    start = (wide.shape[0] - rows - span) // 2
-    return SlopePair(
-        person=label[0],
-        name=label[1],
-        fixed=fixed[top : top + rows],
-        wide=wide[start : start + rows + span],
-        offsets=tuple(round(span * step / (steps - 1)) for step in range(steps)),
+    window_pixel = min(
+        min(_WINDOW_PER_REACH * _reach(film, middle) / size[0], film.shape[1] / size[1]) * pixel
+        for film, middle, pixel in zip(films, middles, pixels, strict=True)
     )
+    factors = [pixel / window_pixel for pixel in pixels]
+    scaled = [_rescaled(film, factor, size) for film, factor in zip(films, factors, strict=True)]
+    pairs = []
+    for fixed, other in ((0, 1), (1, 0)):
+        still = _cut(scaled[fixed], middles[fixed] * factors[fixed], size[0])
+        span = size[0] // 3
+        wide = _cut(scaled[other], middles[other] * factors[other], size[0] + span)
+        offsets = tuple(round(span * step / (_STEPS - 1)) for step in range(_STEPS))
+        pairs.append(SlopePair(person, still, wide, offsets, name=f"{name}, {'ab'[other]} slides"))
+    return pairs
+
+
+def _reach(film: Tensor, middle: float) -> float:
+    """Rows between a middle and the nearer edge of the film."""
+    return min(middle, film.shape[0] - middle)
+
+
+def _cut(film: Tensor, middle: float, rows: int) -> Tensor:
+    """Rows of a film around a middle; rounding may have left it a row too short, hence the clamp."""
+    top = min(max(round(middle - rows / 2), 0), len(film) - rows)
+    return film[top : top + rows]
 
 
 def _rescaled(film: Tensor, factor: float, size: tuple[int, int]) -> Tensor:
     """The film at the matcher's scale, cut in columns around the middle of its brightness."""
     shape = (
-        max(size[0] + 1, round(film.shape[0] * factor)),
+        max(size[0] + size[0] // 3, round(film.shape[0] * factor)),
         max(size[1], round(film.shape[1] * factor)),
     )
     image = functional.interpolate(
