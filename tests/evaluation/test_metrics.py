@@ -187,7 +187,7 @@ cases = st.lists(
 
 
 @given(cases, st.randoms(use_true_random=False))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_ap_ignores_the_order(pairs, random):
     shuffled = random.sample(pairs, len(pairs))
     scores, labels = (torch.tensor(column) for column in zip(*pairs, strict=True))
@@ -196,7 +196,7 @@ def test_ap_ignores_the_order(pairs, random):
 
 
 @given(cases, cases)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_merging_equals_pooling(first, second):
     apart, pooled = MatchingMetrics(), MatchingMetrics()
     for pairs in (first, second):
@@ -207,7 +207,7 @@ def test_merging_equals_pooling(first, second):
 
 
 @given(cases)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_ap_ignores_monotone_transforms(pairs):
     levels, labels = (torch.tensor(column) for column in zip(*pairs, strict=True))
     ranks = torch.unique(levels, return_inverse=True)[1].float()
@@ -218,7 +218,7 @@ def test_ap_ignores_monotone_transforms(pairs):
 
 
 @given(cases)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_ap_lies_between_zero_and_one_and_matches_the_twin_on_spread_scores(pairs):
     levels, labels = (torch.tensor(column) for column in zip(*pairs, strict=True))
     spread = torch.unique(levels, return_inverse=True)[1].float() / 16

@@ -46,12 +46,12 @@ REPORT = MatcherReport(
 
 def test_markdown_puts_chance_and_prior_beside_the_score():
     lines = report_markdown(REPORT).splitlines()
-    assert lines[0] == "| volume | person | pairs | AP | chance | position prior |"
-    assert lines[2] == "| knee | p1 | 20 | 0.600 | 0.050 | 0.300 |"
-    assert lines[3] == "| hand | p2 | 20 | - | 0.000 | - |"
+    assert lines[0] == "| volume | person | pairs | AP | 95 % | chance | position prior |"
+    assert lines[2] == "| knee | p1 | 20 | 0.600 |  | 0.050 | 0.300 |"
+    assert lines[3] == "| hand | p2 | 20 | - |  | 0.000 | - |"
     assert (
         lines[4]
-        == "| **all** | **2 persons** | **40** | **0.543 (0.480 to 0.600)** | **0.040** | **0.250** |"
+        == "| **all** | **2 persons** | **40** | **0.543** | **0.480 to 0.600** | **0.040** | **0.250** |"
     )
     assert "Slope 0.71 (0.60 to 0.80) over 8 pairs" in lines[6]
 
@@ -59,7 +59,7 @@ def test_markdown_puts_chance_and_prior_beside_the_score():
 def test_undefined_scores_read_as_dashes_or_words():
     one = replace(REPORT, persons=1, ap_low=nan, ap_high=nan, slope=nan, prior_ap=nan)
     text = report_markdown(one)
-    assert "**1 person** | **40** | **0.543** | **0.040** | **-**" in text
+    assert "**1 person** | **40** | **0.543** | **-** | **0.040** | **-**" in text
     assert "not measured" in text
     assert "nan" not in text
 
@@ -71,7 +71,7 @@ def test_terminal_table_shows_the_same_numbers():
     for expected in (
         "small",
         "knee",
-        "0.543 (0.480 to 0.600)",
+        "0.480 to 0.600",
         "0.250",
         "0.040",
         "2 persons",

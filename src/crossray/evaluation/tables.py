@@ -9,7 +9,7 @@ from crossray.evaluation.run import MatcherReport
 if TYPE_CHECKING:
     from rich.table import Table
 
-_HEADER = ("volume", "person", "pairs", "AP", "chance", "position prior")
+_HEADER = ("volume", "person", "pairs", "AP", "95 %", "chance", "position prior")
 
 
 def report_table(report: MatcherReport, title: str = "matching") -> "Table":
@@ -78,6 +78,7 @@ def _volume_cells(report: MatcherReport) -> list[tuple[str, ...]]:
             row["person"],
             str(row["pairs"]),
             _score(row["ap"]),
+            "",
             _score(row["prevalence"]),
             _score(row["prior_ap"]),
         )
@@ -86,9 +87,15 @@ def _volume_cells(report: MatcherReport) -> list[tuple[str, ...]]:
 
 
 def _pooled_cells(report: MatcherReport) -> tuple[str, ...]:
-    ap = _with_interval(report.ap, report.ap_low, report.ap_high)
-    persons = f"{report.persons} person" + "s" * (report.persons != 1)
-    return "all", persons, str(report.pairs), ap, _score(report.prevalence), _score(report.prior_ap)
+    return (
+        "all",
+        f"{report.persons} person" + "s" * (report.persons != 1),
+        str(report.pairs),
+        _score(report.ap),
+        "-" if isnan(report.ap_low) else f"{_score(report.ap_low)} to {_score(report.ap_high)}",
+        _score(report.prevalence),
+        _score(report.prior_ap),
+    )
 
 
 def _summary(report: MatcherReport) -> str:
