@@ -129,8 +129,8 @@ PRESETS: dict[str, dict[str, object]] = {
         "descriptor": 64, "same_view": True,
     },
     "small": {
-        "trunk": {"block": "basic", "stem": 32, "widths": [48, 96, 192], "depths": [2, 2, 2]},
-        "input_stride": 2, "token_stride": 2, "width": 256, "layers": 6, "heads": 8, "hidden": 512,
+        "trunk": {"block": "basic", "stem": 32, "widths": [32, 80, 160], "depths": [2, 2, 2]},
+        "input_stride": 2, "token_stride": 2, "width": 192, "layers": 6, "heads": 6, "hidden": 384,
         "descriptor": 128, "same_view": True,
     },
     "paper": {
