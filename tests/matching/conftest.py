@@ -1,16 +1,28 @@
-"""A real browser for tests: Debian's chromium over its debugging pipe, without any further package."""
+"""A small matcher, films, and a real browser: chromium over its debugging pipe, without any further package."""
 
 import base64
 import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+import pytest
+import torch
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
+
+# Chromium reads commands from descriptor 3 and answers on 4.
+_START = """
+import fcntl, os, sys
+for end, number in zip([fcntl.fcntl(int(n), fcntl.F_DUPFD, 20) for n in sys.argv[1:3]], (3, 4)):
+    os.dup2(end, number)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Browser:
@@ -37,9 +49,9 @@ class Browser:
             "--disable-dev-shm-usage",
         ]
         command += [f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank"]
-        shell = ["sh", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "sh", *command]
+        ends = [str(to_browser), str(from_browser)]
         self._process = subprocess.Popen(
-            shell,
+            [sys.executable, "-S", "-c", _START, *ends, *command],
             pass_fds=(to_browser, from_browser),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -171,3 +183,37 @@ class Browser:
             self._rest += chunk
         message, self._rest = self._rest.split(b"\0", 1)
         return json.loads(message)
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """A headless chromium; what needs it is skipped where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("needs chromium on the PATH (Debian: apt-get install chromium)")
+    started = Browser(tmp_path / "profile")
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> Path:
+    """Weights of a tiny matcher that has learned nothing."""
+    from crossray.models.matcher import MatcherConfig, MatcherNetwork, save_network
+
+    torch.manual_seed(7)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_network(path, MatcherNetwork(MatcherConfig.preset("tiny")), {"data": "none"})
+    return path
+
+
+@pytest.fixture
+def limb():
+    """A function that draws a film of a vertical limb: (rows, columns, axis of the limb as a share of the width)."""
+
+    def draw(rows: int, columns: int, axis: float = 0.5) -> torch.Tensor:
+        across = (torch.arange(columns) / columns - axis).abs()
+        soft = 0.4 * (across < 0.25) + 0.4 * (across < 0.1)
+        level = 0.5 + 0.5 * torch.sin(torch.arange(rows) / rows * 9)
+        return soft[None, :] * (0.6 + 0.4 * level[:, None])
+
+    return draw
