@@ -164,14 +164,13 @@ class Browser:
             self._note(answer)
 
     def _note(self, event: dict[str, Any]) -> None:
-        if event.get("method") in (
-            "Runtime.exceptionThrown",
-            "Log.entryAdded",
-            "Runtime.consoleAPICalled",
-        ):
-            self.console.append(json.dumps(event["params"]))
-        if event.get("method") == "Network.requestWillBeSent":
-            url = event["params"]["request"]["url"]
+        """Keep errors, whatever the script says, and every request that leaves the page."""
+        method, parameters = event.get("method"), event.get("params", {})
+        logged = method == "Log.entryAdded" and parameters["entry"]["level"] == "error"
+        if logged or method in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled"):
+            self.console.append(json.dumps(parameters))
+        if method == "Network.requestWillBeSent":
+            url = parameters["request"]["url"]
             if not url.startswith(("data:", "file:")):
                 self.console.append(f"requested {url}")
 
@@ -185,12 +184,12 @@ class Browser:
         return json.loads(message)
 
 
-@pytest.fixture
-def browser(tmp_path):
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
     """A headless chromium; what needs it is skipped where there is none."""
     if CHROMIUM is None:
         pytest.skip("needs chromium on the PATH (Debian: apt-get install chromium)")
-    started = Browser(tmp_path / "profile")
+    started = Browser(tmp_path_factory.mktemp("browser"))
     yield started
     started.close()
 

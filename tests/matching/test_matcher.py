@@ -95,7 +95,7 @@ def test_weights_that_cannot_be_loaded(tmp_path):
 
 def test_the_bundled_weights_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.resources.files", lambda package: tmp_path)
-    with pytest.raises(InputError, match="matcher-small.safetensors are missing"):
+    with pytest.raises(InputError, match=r"matcher-small\.safetensors are missing"):
         weights_path("small")
 
 

@@ -70,7 +70,9 @@ def opened(browser, limb, tmp_path):
     """A browser showing three films with a truth that is everywhere half as strong."""
     matches = band_matches(limb)
     (tmp_path / "page.html").write_text(page(matches, truth=matches.correspondence / 2))
+    browser.resize((1280, 860))
     browser.open(tmp_path / "page.html")
+    browser.mouse("Moved", 1, 1)
     yield browser
     assert browser.console == []
 
