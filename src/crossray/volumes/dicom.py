@@ -16,13 +16,16 @@ from crossray.volumes.volume import Volume
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+    Headers = dict[str, Dataset]
+
 # How far a slice may lie from its place in an even stack, as a share of the distance between
 # slices. Positions rounded to 0.1 mm pass, one missing slice does not.
 _TOLERANCE = 0.1
 
 _PLACE = ["ImagePositionPatient", "ImageOrientationPatient"]
 _GRID = ["PixelSpacing", "Rows", "Columns"]
-_TAGS = ["Modality", "NumberOfFrames", *_PLACE, *_GRID]
+_SERIES = ["SeriesInstanceUID", "SeriesDescription", "Modality", "NumberOfFrames"]
+_TAGS = [*_SERIES, *_PLACE, *_GRID]
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,9 @@ def read_series(folder: Path, series: str | None = None) -> Volume:
     """
     import SimpleITK as sitk
 
+    headers = _choose(folder, _scan(folder), series)
+    stack = _stack(folder, headers)
     with quiet_itk():
-        ids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-        found = {
-            uid: list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid))
-            for uid in ids
-        }
-        stack = _stack(folder, found[_choose(folder, found, series)])
         try:
             image = sitk.ReadImage(stack.files, sitk.sitkFloat32)
         except RuntimeError as error:
@@ -84,13 +83,33 @@ def _is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
-def _choose(folder: Path, found: dict[str, list[str]], series: str | None) -> str:
+def _scan(folder: Path) -> "dict[str, Headers]":
+    """The headers of the images in a folder, by file within SeriesInstanceUID.
+
+    ITK's own scan leaves out a file it cannot read without a word, and with it a slice.
+    """
+    import pydicom
+
+    found: dict[str, Headers] = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and _is_dicom(path):
+            header = pydicom.dcmread(path, specific_tags=_TAGS)
+            if "Rows" in header:
+                uid = str(header.get("SeriesInstanceUID", "unnamed"))
+                found.setdefault(uid, {})[str(path)] = header
+    return found
+
+
+def _choose(folder: Path, found: "dict[str, Headers]", series: str | None) -> "Headers":
     if not found:
         raise InputError(
             f"{folder} holds no DICOM series; give the folder that directly holds the CT slices, "
             "or a .nii.gz."
         )
-    described = {uid: _describe(files) for uid, files in found.items()}
+    described = {
+        uid: str(next(iter(headers.values())).get("SeriesDescription", ""))
+        for uid, headers in found.items()
+    }
     listing = "; ".join(
         f"{uid} ({text or 'no description'}, {len(found[uid])} files)"
         for uid, text in described.items()
@@ -106,22 +125,12 @@ def _choose(folder: Path, found: dict[str, list[str]], series: str | None) -> st
         raise InputError(
             f"{folder} holds {count} called {series!r}, but {listing}; choose one with series=UID."
         )
-    return matches[0]
+    return found[matches[0]]
 
 
-def _describe(files: list[str]) -> str:
-    import pydicom
-
-    return str(
-        pydicom.dcmread(files[0], specific_tags=["SeriesDescription"]).get("SeriesDescription", "")
-    )
-
-
-def _stack(folder: Path, files: list[str]) -> _Stack:
+def _stack(folder: Path, found: "Headers") -> _Stack:
     """Sort the slices along their normal and check that they make one even stack."""
-    import pydicom
-
-    headers = [pydicom.dcmread(file, specific_tags=_TAGS) for file in files]
+    headers = list(found.values())
     modalities = {str(header.get("Modality", "CT")) for header in headers}
     _require(
         modalities == {"CT"},
@@ -140,7 +149,26 @@ def _stack(folder: Path, files: list[str]) -> _Stack:
         all(header[tag].value == headers[0][tag].value for header in headers for tag in _GRID),
         f"{folder} has slices of different size or pixel spacing; keep those of one stack only.",
     )
-    return _even_stack(folder, files, headers)
+    for file in found:
+        _check_pixels(file)
+    return _even_stack(folder, list(found), headers)
+
+
+def _check_pixels(file: str) -> None:
+    """Refuse raw pixels cut short, which ITK fills with what is left of another slice."""
+    import pydicom
+
+    tags = ["Rows", "Columns", "BitsAllocated", "PixelData"]
+    header = pydicom.dcmread(file, specific_tags=tags)
+    stored = len(header.get("PixelData") or b"")
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    whole = 1
+    if syntax is None or not syntax.is_compressed:
+        whole = header.Rows * header.Columns * int(header.get("BitsAllocated") or 16) // 8
+    _require(
+        stored >= whole,
+        f"{file} ends before its last pixel or holds none; copy or export the slice again.",
+    )
 
 
 def _require(good: bool, message: str) -> None:

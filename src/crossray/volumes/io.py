@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from crossray.errors import InputError
 from crossray.volumes._itk import from_image, itk_reason, quiet_itk, to_image
 from crossray.volumes.dicom import is_dicom_folder, read_series
+from crossray.volumes.nifti import check_nifti
 from crossray.volumes.volume import Volume
 
 if TYPE_CHECKING:
@@ -144,8 +145,8 @@ def list_cts(path: str | Path) -> list[CtFile]:
 def _read_index(index: Path) -> list[CtFile]:
     with index.open(newline="", encoding="utf-8-sig") as text:
         reader = csv.DictReader(text)
+        missing = {"file", "person"} - set(reader.fieldnames or ())
         rows = list(reader)
-    missing = {"file", "person"} - set(reader.fieldnames or ())
     if missing or not rows:
         lacks = f"the column {' and '.join(sorted(missing))}" if missing else "any row"
         raise InputError(
@@ -180,6 +181,8 @@ def _read_file(path: Path) -> Volume:
         try:
             reader.ReadImageInformation()
             _check_header(path, reader)
+            if _suffix(path) in (".nii", ".nii.gz"):
+                check_nifti(path)
             image = reader.Execute()
         except RuntimeError as error:
             raise InputError(

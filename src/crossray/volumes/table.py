@@ -5,10 +5,11 @@ the shell separates the two wherever they touch.
 """
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from crossray.errors import InputError
@@ -22,8 +23,10 @@ BODY_HU = -300.0
 _CORE_MM = 3.0  # thicker than the shell of a couch, thinner than a fingertip
 _SKIN_MM = 2.0  # the partly filled voxels around the skin belong to it
 _SHARE = 0.1  # a second limb is at least so large against the first, a cable is not
-_COARSE_MM = 2.0
+_COARSE_MM = 1.0
 
+Spacing = tuple[float, float, float]
+"""Along x, y and z, in mm."""
 Box = tuple[slice, slice, slice]
 """Ranges of voxel indices along z, y and x."""
 
@@ -46,14 +49,14 @@ def remove_table(volume: Volume) -> Volume:
         InputError: No solid part is left; the volume holds no body, or its values are not HU.
     """
     solid, spacing = _coarse_tissue(volume)
-    core = _depth(solid, spacing) > _CORE_MM
+    core = _eroded(solid, spacing, _CORE_MM)
     if not core.any():
         raise InputError(
             f"{volume.name} holds no body: no part above {BODY_HU:g} HU is thicker than "
             f"{2 * _CORE_MM:g} mm; check that its values are HU and its spacing is in mm."
         )
-    opened = _large_parts(_depth(~core, spacing) <= _CORE_MM)
-    body = torch.from_numpy(_fill_slices(_depth(~opened, spacing) <= _SKIN_MM))
+    opened = _large_parts(_dilated(core, spacing, _CORE_MM))
+    body = torch.from_numpy(_fill_slices(_dilated(opened, spacing, _SKIN_MM)))
     for axis, (coarse, fine) in enumerate(zip(spacing[::-1], volume.spacing[::-1], strict=True)):
         body = body.repeat_interleave(round(coarse / fine), dim=axis)
     depth, height, width = volume.values.shape
@@ -108,10 +111,8 @@ def cut_faces(volume: Volume, threshold: float = BODY_HU) -> dict[str, float]:
     }
 
 
-def _coarse_tissue(
-    volume: Volume,
-) -> tuple[Bool[np.ndarray, "z y x"], tuple[float, float, float]]:
-    """Where most of a block of voxels is tissue, blocks up to 2 mm wide; and their spacing."""
+def _coarse_tissue(volume: Volume) -> tuple[Bool[np.ndarray, "z y x"], Spacing]:
+    """Where most of a block of voxels is tissue, blocks up to 1 mm wide; and their spacing."""
     blocks = [max(1, int(_COARSE_MM / spacing + 1e-3)) for spacing in volume.spacing]
     tissue = (volume.values.cpu() > BODY_HU).float()[None]
     share = torch.nn.functional.avg_pool3d(tissue, kernel_size=blocks[::-1], ceil_mode=True)[0]
@@ -119,21 +120,34 @@ def _coarse_tissue(
     return (share > 0.5).numpy(), (x, y, z)
 
 
-def _depth(
-    mask: Bool[np.ndarray, "z y x"], spacing: tuple[float, float, float]
-) -> Float[np.ndarray, "z y x"]:
-    """Distance in mm from the voxels of a mask to the nearest voxel outside it.
+def _eroded(
+    mask: Bool[np.ndarray, "z y x"], spacing: Spacing, radius: float
+) -> Bool[np.ndarray, "z y x"]:
+    """Where a ball fits into a mask; beyond the volume counts as inside, where a limb goes on."""
+    return ~_dilated(~mask, spacing, radius)
 
-    Beyond the volume counts as inside, so that a limb does not shrink where the volume ends.
+
+def _dilated(
+    mask: Bool[np.ndarray, "z y x"], spacing: Spacing, radius: float
+) -> Bool[np.ndarray, "z y x"]:
+    """Every voxel whose centre lies within a radius in mm of the centre of one in the mask.
+
+    The ball is a stack of rods along x: few lengths, each made once, shifted in y and z.
     """
-    import SimpleITK as sitk
-
-    image = sitk.GetImageFromArray(mask.view(np.uint8))
-    image.SetSpacing(spacing)
-    depth = sitk.SignedMaurerDistanceMap(
-        image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True
-    )
-    return sitk.GetArrayFromImage(depth)
+    x, y, z = (int(radius / step) for step in spacing)
+    rod = np.pad(mask, ((z, z), (y, y), (x, x)))
+    rods = [rod[:, :, x : rod.shape[2] - x]]
+    for length in range(1, x + 1):
+        low, high = x - length, rod.shape[2] - x + length
+        left, right = rod[:, :, low : high - 2 * length], rod[:, :, low + 2 * length : high]
+        rods.append(rods[-1] | left | right)
+    ball = np.zeros_like(mask)
+    for dz, dy in product(range(-z, z + 1), range(-y, y + 1)):
+        rest = radius**2 - (dz * spacing[2]) ** 2 - (dy * spacing[1]) ** 2
+        if rest >= 0:
+            shifted = rods[int(rest**0.5 / spacing[0])]
+            ball |= shifted[z + dz :, y + dy :][: mask.shape[0], : mask.shape[1]]
+    return ball
 
 
 def _large_parts(mask: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
