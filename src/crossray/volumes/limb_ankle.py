@@ -5,7 +5,19 @@ The roof of the ankle joint is z = 0; the foot turns about the axis of the talar
 
 import numpy as np
 
-from crossray.volumes.shapes import Capsule, Cut, Ellipsoid, Frame, Loft, Shape, Triple, Union, turn
+from crossray.volumes.shapes import (
+    Capsule,
+    Cut,
+    Ellipsoid,
+    Frame,
+    Loft,
+    Placed,
+    Shape,
+    Triple,
+    Union,
+    triple,
+    turn,
+)
 from crossray.volumes.tissue import Bone, Limb
 
 _HINGE = (0.0, 2.0, -22.0)  # centre of the talar dome
@@ -38,12 +50,18 @@ def ankle(rng: np.random.Generator) -> Limb:
     yaw = Frame.at(rotation=turn("z", float(rng.normal(0, 9))))
     tilt = turn("x", bend) @ turn("y", float(rng.normal(0, 3)))
     foot = yaw.then(Frame.at(_HINGE, tilt)).then(Frame.at(-np.asarray(_HINGE)))
+    toes = bool(rng.random() < 0.35)
     plates = (12.0, 1.6) if child else (0.0, 0.0)
-    bones = [_talus(foot), _tibia(yaw, thick, plates), _fibula(yaw, thick, plates), _calcaneus(foot, rng)]
+    bones = [
+        _talus(foot),
+        _tibia(yaw, thick, plates),
+        _fibula(yaw, thick, plates),
+        _calcaneus(foot, rng),
+    ]
     bones += _midfoot(foot, rng)
     flesh: list[Shape] = []
     for ray in (2, 1, 3, 4, 5):
-        chain, parts = _ray(ray, foot, thick, child)
+        chain, parts = _ray(ray, foot, thick, child, toes)
         bones += chain
         flesh += parts
     flesh += _leg_flesh(yaw, fat_mm) + _foot_flesh(foot)
@@ -51,8 +69,8 @@ def ankle(rng: np.random.Generator) -> Limb:
     high = np.max([shape.bounds()[1] for shape in flesh], 0) + 6
     high[2] = float(rng.uniform(90, 120))
     return Limb(
-        bones, flesh, low, high, pads=_pads(yaw, foot), cords=_cords(yaw, foot), fat_mm=fat_mm, cover_mm=3.0, blend_mm=10.0,
-        rough_mm=float(rng.uniform(0.3, 0.6)), cortex_hu=float(rng.uniform(1150, 1550)),
+        bones, flesh, low, high, pads=_pads(yaw, foot), cords=_cords(yaw, foot), fat_mm=fat_mm,
+        cover_mm=3.0, blend_mm=10.0, rough_mm=float(rng.uniform(0.3, 0.6)), cortex_hu=float(rng.uniform(1150, 1550)),
         scale=float(rng.uniform(0.68, 0.88) if child else rng.uniform(0.9, 1.1)), mirrored=bool(rng.random() < 0.5),
     )  # fmt: skip
 
@@ -60,13 +78,17 @@ def ankle(rng: np.random.Generator) -> Limb:
 def _talus(frame: Frame) -> Bone:
     """Dome, neck and head, with the processes at the side and behind."""
     dome = Loft(
-        ((-15.5, -26, -4, -20.0, 20.5), (0, -25, 0.5, -20.5, 21.0), (15.0, -25, 0.0, -20.0, 20.0)),
-        round_mm=3.0, power=3,
-    )  # fmt: skip
-    del dome
+        (
+            (-15.5, -20.0, 20.0, -20.0, 20.0),
+            (0.0, -20.7, 20.7, -21.5, 21.5),
+            (15.5, -20.5, 20.5, -20.5, 20.5),
+        ),
+        round_mm=4.0,
+    )
+    across = Placed(dome, Frame.at((0.0, 2.0, -21.5), turn("y", 90.0)))
     body = Cut(
-        Union((Ellipsoid((0, 2, -19), (16.0, 21.5, 19.0), 3), Ellipsoid((0.5, 8.0, -22), (14.5, 19.0, 8.0))), 5.0),
-        (Capsule((-40, 0, -55), (40, 12, -55), 21.5, 20.0),),
+        Union((across, Ellipsoid((0.5, 8.0, -22), (14.5, 19.0, 8.0))), 5.0),
+        (Capsule((-40, 0, -55), (40, 12, -55), 23.0, 21.5),),
         4.0,
     )
     parts: tuple[Shape, ...] = (
@@ -84,15 +106,18 @@ def _tibia(frame: Frame, thick: float, plate: tuple[float, float]) -> Bone:
     t = thick
     shaft = Loft(
         (
-            (-4, -20, 18, -17, 19), (6, -22, 18.5, -18.5, 19.5), (16, -20.5, 17.5, -18, 17.5), (30, -16.5 * t, 15 * t, -16, 14.5),
-            (50, -13 * t, 12.5 * t, -14, 12.5), (85, -11.5 * t, 11.5 * t, -13.5, 12.5), (200, -13 * t, 12 * t, -16, 15),
+            (-4, -22, 18, -17, 19), (6, -24, 18.5, -18.5, 19.5), (16, -23, 17.5, -18, 17.5),
+            (30, -18.5 * t, 15 * t, -16, 14.5),
+            (50, -14.5 * t, 12.5 * t, -14, 12.5), (85, -12.5 * t, 12 * t, -13.5, 12.5), (200, -13 * t, 12 * t, -16, 15),
         ),
         round_mm=4.0, power=3,
     )  # fmt: skip
-    malleolus = Union((Ellipsoid((-21.5, -3, -3), (6.5, 12.5, 13.5)), Ellipsoid((-20.0, -1, 8), (7, 14, 14))), 4.0)
+    malleolus = Union(
+        (Ellipsoid((-21.0, -3, -4), (5.5, 12.0, 13.0)), Ellipsoid((-19.0, -1, 8), (7, 14, 16))), 6.0
+    )
     incisura = Capsule((29, 8, -20), (27, 7, 60), 11.0, 12.0)
     body = Cut(Union((shaft, malleolus), 5.0), (incisura,), 2.0)
-    cortex = ((-4, 1.2), (8, 0.9), (22, 1.1), (40, 2.3 * t), (65, 3.6 * t), (110, 4.3 * t))
+    cortex = ((-4, 1.2), (8, 0.9), (22, 1.1), (40, 1.8 * t), (65, 2.8 * t), (110, 3.6 * t))
     marrow = ((18, 0.0), (38, 0.4), (60, 0.95), (90, 1.0))
     return Bone("tibia", body, frame, cortex, marrow, 3.0, (plate,) if plate[1] else (), 300.0)
 
@@ -118,18 +143,27 @@ def _calcaneus(foot: Frame, rng: np.random.Generator) -> Bone:
     """Heel bone along its own axis (z towards the toes): tuberosity, joint facet, shelf, front process."""
     body = Loft(
         (
-            (-2, -9, 9, -16, 14), (6, -12.5, 12.5, -22, 18), (18, -14, 13.5, -22, 19), (32, -13, 13, -17, 17),
-            (44, -14, 14, -14, 19.5), (54, -14.5, 13.5, -13, 15), (66, -11, 12, -12.5, 10.5), (79, -10, 12, -11.5, 10),
+            (-2, -9, 9, -17, 10), (6, -12.5, 12.5, -24, 16), (18, -14, 13.5, -24, 19), (32, -13, 13, -21, 18.5),
+            (44, -14, 14, -19, 19.0), (54, -14.5, 13.5, -18, 13), (66, -11, 12, -17, 8), (79, -10, 12, -16, 6),
         ),
-        round_mm=5.0, power=3,
+        round_mm=6.0, power=3,
     )  # fmt: skip
-    shelf = Ellipsoid((-13.5, 10.0, 52.0), (9.0, 5.0, 11.0))
-    pitch = 18.0 + float(rng.normal(0, 3))
+    shelf = Ellipsoid((-13.5, 8.0, 53.0), (9.0, 5.0, 11.0))
+    pitch = 13.0 + float(rng.normal(0, 3))
     # Own axes: z forward, y up, x to the same side as the limb's x.
     axes = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
-    stand = foot.then(Frame.at((4.0, 49.0, -50.0), turn("x", -pitch) @ turn("z", -5.0) @ axes))
+    stand = foot.then(Frame.at((4.0, 50.0, -57.0), turn("x", -pitch) @ turn("z", -5.0) @ axes))
     cortex = ((0, 1.4), (10, 0.9), (40, 1.0), (50, 1.4), (70, 0.9))
-    return Bone("calcaneus", Union((body, shelf), 4.0), stand, cortex, ((25, 0.0), (40, 0.35), (52, 0.0)), 2.2, (), 300.0)
+    return Bone(
+        "calcaneus",
+        Union((body, shelf), 4.0),
+        stand,
+        cortex,
+        ((25, 0.0), (40, 0.35), (52, 0.0)),
+        2.2,
+        (),
+        300.0,
+    )
 
 
 def _midfoot(foot: Frame, rng: np.random.Generator) -> list[Bone]:
@@ -138,12 +172,14 @@ def _midfoot(foot: Frame, rng: np.random.Generator) -> list[Bone]:
     for name, center, radii, pitch, yaw in _MIDFOOT:
         grown = 1 + rng.normal(0, 0.03, 3)
         stand = foot.then(Frame.at(center, turn("x", pitch) @ turn("z", yaw)))
-        body = Ellipsoid((0.0, 0.0, 0.0), tuple(np.multiply(radii, grown)), 3)
+        body = Ellipsoid((0.0, 0.0, 0.0), triple(np.multiply(radii, grown)), 3)
         bones.append(Bone(name, body, stand, ((0, 1.0),), gap_mm=1.8, sponge_hu=360.0))
     return bones
 
 
-def _ray(ray: int, foot: Frame, thick: float, child: bool) -> tuple[list[Bone], list[Shape]]:
+def _ray(
+    ray: int, foot: Frame, thick: float, child: bool, toes: bool
+) -> tuple[list[Bone], list[Shape]]:
     """A metatarsal, the first bone of its toe, and the flesh about them."""
     base, head, wide, slim = _METATARSALS[ray - 1]
     along = np.subtract(head, base)
@@ -151,28 +187,51 @@ def _ray(ray: int, foot: Frame, thick: float, child: bool) -> tuple[list[Bone], 
     stand = foot.then(Frame.at(base, _pointing(along)))
     w, s = wide * thick, slim * thick
     rows = (
-        (0.0, -0.85 * w, 0.85 * w, -w, w), (0.08 * length, -w, w, -1.1 * w, 1.1 * w), (0.25 * length, -1.2 * s, 1.2 * s, -1.4 * s, 1.4 * s),
+        (0.0, -0.85 * w, 0.85 * w, -w, w), (0.08 * length, -w, w, -1.1 * w, 1.1 * w),
+        (0.25 * length, -1.2 * s, 1.2 * s, -1.4 * s, 1.4 * s),
         (0.5 * length, -s, s, -1.1 * s, 1.1 * s), (0.75 * length, -1.1 * s, 1.1 * s, -1.2 * s, 1.2 * s),
         (0.9 * length, -0.8 * w, 0.8 * w, -0.9 * w, 0.9 * w), (length, -0.65 * w, 0.65 * w, -0.8 * w, 0.8 * w),
     )  # fmt: skip
     body: Shape = Loft(rows, round_mm=4.0)
     if ray == 5:
         body = Union((body, Capsule((3, 0, 4), (9, 0, -7), 5.5, 3.5)), 4.0)
-    cortex = ((0, 0.9), (0.25 * length, 1.5), (0.5 * length, 2.2 * thick), (0.8 * length, 1.0), (length, 0.8))
+    cortex = (
+        (0, 0.9),
+        (0.25 * length, 1.5),
+        (0.5 * length, 2.2 * thick),
+        (0.8 * length, 1.0),
+        (length, 0.8),
+    )
     marrow = ((0.2 * length, 0.0), (0.35 * length, 0.9), (0.7 * length, 0.9), (0.85 * length, 0.0))
     plates = ((5.5 if ray == 1 else length - 9.0, 1.3),) if child else ()
     toe = stand.then(Frame.at((0, 0, length + 1.0), turn("x", -28.0)))
     short, half = (30.0 if ray == 1 else 24.0 - ray), s * (1.15 if ray == 1 else 1.05)
     profile = ((0.0, 1.25), (0.12, 1.35), (0.5, 0.8), (0.85, 1.05), (1.0, 0.95))
-    sides = tuple((a * short, -half * b, half * b, -0.8 * half * b, 0.8 * half * b) for a, b in profile)
-    phalanx = Bone(f"toe {ray}", Loft(sides, round_mm=2.5), toe, ((0, 0.9), (short / 2, 1.5), (short, 0.8)), gap_mm=1.8)
-    tip = toe.point((0, 0, short + 14.0))
-    fat = 8.0 + half
+    sides = tuple(
+        (a * short, -half * b, half * b, -0.8 * half * b, 0.8 * half * b) for a, b in profile
+    )
+    phalanx = Bone(
+        f"toe {ray}",
+        Loft(sides, round_mm=2.5),
+        toe,
+        ((0, 0.9), (short / 2, 1.5), (short, 0.8)),
+        gap_mm=1.8,
+    )
+    bones = [Bone(f"metatarsal {ray}", body, stand, cortex, marrow, 1.8, plates, 320.0)]
     flesh: list[Shape] = [
-        Capsule(tuple(stand.point((0, 1, 0))), tuple(stand.point((0, 4, length))), 14.0, 13.0),
-        Capsule(tuple(stand.point((0, 3, length))), tuple(tip), 12.5, fat),
+        Capsule(triple(stand.point((0, 1, 0))), triple(stand.point((0, 4, length))), 14.0, 13.0)
     ]
-    return [Bone(f"metatarsal {ray}", body, stand, cortex, marrow, 1.8, plates, 320.0), phalanx], flesh
+    if toes:
+        bones.append(phalanx)
+        flesh.append(
+            Capsule(
+                triple(stand.point((0, 3, length))),
+                triple(toe.point((0, 0, short + 8.0))),
+                12.5,
+                8.0 + half,
+            )
+        )
+    return bones, flesh
 
 
 def _pointing(along: np.ndarray) -> np.ndarray:
@@ -187,23 +246,25 @@ def _leg_flesh(leg: Frame, fat_mm: float) -> list[Shape]:
     """Lower leg: slim above the ankle, calf behind."""
     g = 0.9 * fat_mm
     outline = (
-        (-30, -29, 33, -20, 24), (-8, -31 - 0.4 * g, 36 + 0.3 * g, -25 - 0.5 * g, 36), (15, -29 - g, 33 + g, -24 - g, 42 + g),
-        (50, -27 - g, 32 + g, -23 - g, 45 + g), (90, -32 - g, 36 + g, -25 - g, 52 + g), (200, -45 - g, 48 + g, -28 - g, 70 + g),
+        (-30, -29, 33, -20, 24), (-8, -31 - 0.4 * g, 36 + 0.3 * g, -25 - 0.5 * g, 36),
+        (15, -29 - g, 33 + g, -24 - g, 42 + g),
+        (50, -27 - g, 32 + g, -23 - g, 45 + g), (90, -32 - g, 36 + g, -25 - g, 52 + g),
+        (200, -45 - g, 48 + g, -28 - g, 70 + g),
     )  # fmt: skip
     a, b = leg.point((2, 8, 10)), leg.point((2, 14, 160))
-    assert_free = Loft(outline, round_mm=8.0)
-    return [assert_free, Capsule(tuple(a), tuple(b), 30 + g, 42 + g)]
+    shank = Placed(Loft(outline, round_mm=8.0), leg)
+    return [shank, Capsule(triple(a), triple(b), 30 + g, 42 + g)]
 
 
 def _foot_flesh(foot: Frame) -> list[Shape]:
     """Heel with its pad, instep and sole."""
 
     def rod(a: Triple, b: Triple, r: float, s: float) -> Shape:
-        return Capsule(tuple(foot.point(a)), tuple(foot.point(b)), r, s)
+        return Capsule(triple(foot.point(a)), triple(foot.point(b)), r, s)
 
     return [
-        rod((4, 38, -52), (4, 30, -62), 27, 25),
-        rod((4, 34, -62), (2, 0, -58), 25, 25),
+        rod((4, 38, -54), (4, 32, -68), 27, 26),
+        rod((4, 34, -68), (2, 0, -62), 26, 25),
         rod((-2, 2, -30), (-6, -40, -34), 30, 24),
         rod((4, 10, -55), (8, -60, -54), 25, 20),
         rod((-8, -40, -34), (-10, -90, -46), 24, 19),
@@ -214,9 +275,11 @@ def _foot_flesh(foot: Frame) -> list[Shape]:
 def _pads(leg: Frame, foot: Frame) -> list[Shape]:
     """Fat before the Achilles tendon, the heel's pad, the ball's pad."""
     return [
-        Ellipsoid(tuple(leg.point((2, 30, 12))), (13.0, 9.0, 34.0)),
-        Ellipsoid(tuple(foot.point((4, 34, -82))), (24.0, 26.0, 10.0)),
-        Capsule(tuple(foot.point((-22, -128, -80))), tuple(foot.point((28, -116, -80))), 9.0, 8.0),
+        Ellipsoid(triple(leg.point((2, 30, 12))), (13.0, 9.0, 34.0)),
+        Ellipsoid(triple(foot.point((4, 34, -87))), (24.0, 26.0, 10.0)),
+        Capsule(
+            triple(foot.point((-22, -128, -80))), triple(foot.point((28, -116, -80))), 9.0, 8.0
+        ),
     ]
 
 
@@ -224,10 +287,10 @@ def _cords(leg: Frame, foot: Frame) -> list[Shape]:
     """Achilles tendon, the extensors over the instep, the peroneals, the sole's fascia."""
 
     def cord(a: np.ndarray, b: np.ndarray, r: float) -> Shape:
-        return Capsule(tuple(a), tuple(b), r, r)
+        return Capsule(triple(a), triple(b), r, r)
 
     return [
-        cord(foot.point((4, 52, -42)), leg.point((2, 43, 12)), 4.0),
+        cord(foot.point((4, 54, -50)), leg.point((2, 43, 12)), 4.0),
         cord(leg.point((2, 43, 12)), leg.point((2, 38, 150)), 4.0),
         cord(leg.point((-8, -23, 20)), foot.point((-14, -50, -12)), 3.5),
         cord(leg.point((26, 24, 10)), foot.point((27, 16, -36)), 3.5),

@@ -4,7 +4,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crossray.volumes.shapes import Capsule, Cut, Ellipsoid, Frame, Loft, Shape, Triple, Union, turn
+from crossray.volumes.shapes import (
+    Capsule,
+    Cut,
+    Ellipsoid,
+    Frame,
+    Loft,
+    Shape,
+    Triple,
+    Union,
+    triple,
+    turn,
+)
 from crossray.volumes.tissue import Bone, Limb
 
 # Rays 1 (thumb) to 5: place of the metacarpal's base, its fan angle in the palm, lengths of its bones (mm).
@@ -20,7 +31,7 @@ _RAYS: tuple[tuple[Triple, float, tuple[float, ...]], ...] = (
 _Profile = tuple[tuple[float, float, float, float], ...]
 _METACARPAL: _Profile = (
     (0.0, 5.9, 6.2, 6.4), (0.07, 6.9, 6.6, 6.8), (0.17, 6.0, 5.2, 6.0), (0.32, 4.5, 3.2, 5.6), (0.5, 3.9, 2.8, 5.6),
-    (0.7, 4.5, 3.8, 4.8), (0.84, 6.4, 6.6, 5.0), (0.93, 7.0, 7.6, 5.4), (1.0, 5.8, 6.0, 5.0),
+    (0.7, 4.4, 3.8, 4.8), (0.83, 6.2, 6.4, 5.0), (0.91, 7.3, 7.6, 5.4), (1.0, 4.6, 5.4, 4.4),
 )  # fmt: skip
 _PROXIMAL: _Profile = (
     (0.0, 6.9, 5.2, 5.4), (0.08, 7.5, 5.7, 5.5), (0.2, 5.9, 3.9, 4.6), (0.45, 4.5, 2.4, 4.4), (0.68, 4.2, 2.6, 3.8),
@@ -37,13 +48,13 @@ _DISTAL: _Profile = (
 
 # Carpals in carving order: centre, half-widths, power, turn about y (degrees; positive leans the top to +x).
 _CARPALS: tuple[tuple[str, Triple, Triple, int, float], ...] = (
-    ("capitate", (-0.5, 0.5, 20.5), (7.6, 8.4, 12.8), 3, -4.0),
-    ("hamate", (10.5, 0.5, 21.5), (7.6, 8.0, 10.5), 3, 14.0),
+    ("capitate", (-0.5, 0.5, 22.6), (7.4, 8.4, 11.0), 3, -4.0),
+    ("hamate", (10.5, 0.5, 22.6), (7.6, 8.0, 9.6), 3, 14.0),
     ("trapezoid", (-11.0, 0.5, 25.0), (6.2, 7.6, 6.8), 3, -10.0),
     ("trapezium", (-20.5, -5.5, 23.5), (7.6, 7.2, 7.4), 3, -30.0),
-    ("scaphoid", (-13.0, -2.0, 11.5), (7.4, 7.0, 12.8), 2, -38.0),
-    ("lunate", (1.2, -0.5, 7.2), (8.6, 9.2, 7.6), 2, 8.0),
-    ("triquetrum", (14.5, 1.5, 10.0), (7.0, 6.6, 7.2), 3, 30.0),
+    ("scaphoid", (-13.0, -2.0, 11.8), (7.8, 7.0, 12.4), 2, -38.0),
+    ("lunate", (1.2, -0.5, 7.4), (8.8, 9.2, 7.8), 2, 8.0),
+    ("triquetrum", (14.0, 1.5, 10.5), (7.2, 6.6, 7.6), 3, 30.0),
     ("pisiform", (15.0, -9.5, 10.5), (4.8, 4.4, 5.6), 2, 0.0),
 )
 
@@ -91,11 +102,12 @@ def hand(rng: np.random.Generator) -> Limb:
     flesh += _palm(wrist, habit)
     low = np.min([shape.bounds()[0] for shape in flesh], 0) - (6, 6, 0)
     high = np.max([shape.bounds()[1] for shape in flesh], 0) + 6
-    low[2] = -float(rng.uniform(48, 68))
+    low[2] = -float(rng.uniform(50, 92))
     scale = float(0.58 + 0.34 * growth) if child else float(rng.uniform(0.9, 1.1))
     return Limb(
         bones, flesh, low, high, cords=_tendons(wrist), fat_mm=habit.fat_mm, cover_mm=2.4, blend_mm=7.0,
-        rough_mm=float(rng.uniform(0.2, 0.4)), cortex_hu=float(rng.uniform(1050, 1300) if child else rng.uniform(1200, 1600)),
+        rough_mm=float(rng.uniform(0.2, 0.4)),
+        cortex_hu=float(rng.uniform(1050, 1300) if child else rng.uniform(1200, 1600)),
         scale=scale, mirrored=bool(rng.random() < 0.5),
     )  # fmt: skip
 
@@ -105,13 +117,15 @@ def _carpals(wrist: Frame, habit: _Habit, shift: np.ndarray, swell: np.ndarray) 
     shrink = 2.6 * (1 - habit.growth) if habit.child else 0.0
     bones = []
     for (name, center, radii, power, lean), move, grow in zip(_CARPALS, shift, swell, strict=True):
-        body: Shape = Ellipsoid((0.0, 0.0, 0.0), tuple(np.multiply(radii, grow) + 0.5), power)
+        body: Shape = Ellipsoid((0.0, 0.0, 0.0), triple(np.multiply(radii, grow) + 0.5), power)
         if name == "hamate":
             body = Union((body, Capsule((0, -4, -3), (-1, -11.5, -1), 3.2, 2.6)), 2.0)
         if name == "scaphoid":
             body = Union((body, Ellipsoid((0, -3.0, 7.5), (6.0, 6.4, 6.0))), 4.0)
         frame = wrist.then(Frame.at(np.add(center, move), turn("y", lean)))
-        bones.append(Bone(name, body, frame, ((0, 0.9),), gap_mm=1.5, sponge_hu=380.0, shrink_mm=shrink))
+        bones.append(
+            Bone(name, body, frame, ((0, 0.9),), gap_mm=1.7, sponge_hu=380.0, shrink_mm=shrink)
+        )
     return bones
 
 
@@ -124,7 +138,8 @@ def _forearm(habit: _Habit, rng: np.random.Generator) -> list[Bone]:
     marrow = ((-60, 1.0), (-38, 0.9), (-20, 0.15), (-8, 0.0))
     radius = Loft(
         (
-            (-100, -14 - 1.5 * t, -6 + 6.5 * t, -6.5 * t, 6.0 * t), (-60, -15 - 1.5 * t, -8 + 6.0 * t, -6.5 * t, 6.5 * t),
+            (-100, -14 - 1.5 * t, -6 + 6.5 * t, -6.5 * t, 6.0 * t),
+            (-60, -15 - 1.5 * t, -8 + 6.0 * t, -6.5 * t, 6.5 * t),
             (-38, -17.5 - 1.5 * t, -8 + 7.5 * t, -7.5 * t, 7.5 * t), (-22, -20.5 - 2 * t, -5 + 8 * t, -10 * t, 9 * t),
             (-10, -22 - 3 * t, -2 + 8 * t, -11.5 * t, 10.5 * t), (-2, -22 - 3 * t, -2 + 8.5 * t, -11 * t, 10.5 * t),
             (6, -21.5 - 3 * t, -3 + 8 * t, -10 * t, 9.5 * t),
@@ -150,7 +165,13 @@ def _forearm(habit: _Habit, rng: np.random.Generator) -> list[Bone]:
     below = Frame.at((0, 0, variance - 1.0), turned)
     common = {"cortex": cortex, "marrow": marrow, "gap_mm": 1.9, "sponge_hu": 300.0}
     return [
-        Bone("radius", radius, Frame.at((0, 0, -0.5), turned), plates=((-8.5, width),) if habit.child else (), **common),
+        Bone(
+            "radius",
+            radius,
+            Frame.at((0, 0, -0.5), turned),
+            plates=((-8.5, width),) if habit.child else (),
+            **common,
+        ),
         Bone("ulna", ulna, below, plates=((-6.5, width),) if late else (), **common),
     ]
 
@@ -168,7 +189,11 @@ def _ray(
         flesh.append(_finger_flesh(ray, index, length, frame))
         if index == 0:
             flesh.append(_web(ray, lengths[1], length, frame, habit))
-        bend = habit.curl[index if ray > 1 else 0] * (1.0, 1.1, 0.7, 0)[index] * (0.5 if ray == 1 else 1.0)
+        bend = (
+            habit.curl[index if ray > 1 else 0]
+            * (1.0, 1.1, 0.7, 0)[index]
+            * (0.5 if ray == 1 else 1.0)
+        )
         side = (0.0, -6.0, 0.0, 6.0, 12.0)[ray - 1] * habit.spread if index == 0 else 0.0
         frame = frame.then(Frame.at((0, 0, length + 0.6), turn("x", bend) @ turn("y", side)))
     if ray == 1:
@@ -189,20 +214,35 @@ def _phalanx(ray: int, index: int, length: float, frame: Frame, habit: _Habit) -
     last = index == (2 if ray == 1 else 3)
     kind = 3 if last else index
     profile = (_METACARPAL, _PROXIMAL, _MIDDLE, _DISTAL)[kind]
-    width = habit.thick * (1.0, 1.06, 1.08, 0.94, 0.88)[ray - 1] * (1.12 if ray == 1 and index else 1.0)
-    rows = tuple((s * length, -x * width, x * width, -p * width, d * width) for s, x, p, d in profile)
-    body: Shape = Loft(rows, round_mm=(4.5, 3.0, 2.6, 1.6)[kind], power=2 if index == 0 else 3)
+    width = (
+        habit.thick * (1.0, 1.06, 1.08, 0.94, 0.88)[ray - 1] * (1.12 if ray == 1 and index else 1.0)
+    )
+    rows = tuple(
+        (s * length, -x * width, x * width, -p * width, d * width) for s, x, p, d in profile
+    )
+    body: Shape = Loft(rows, round_mm=(5.5, 3.0, 2.6, 1.6)[kind], power=2 if index == 0 else 3)
     if kind in (1, 2):
         body = Cut(body, (Capsule((0, -12, length + 2.0), (0, 9, length + 2.0), 2.6, 2.6),), 2.5)
     shaft = (1.9, 1.6, 1.3, 0.8)[kind] * habit.thick
-    cortex = ((0, 0.7), (0.18 * length, 0.9), (0.45 * length, shaft), (0.7 * length, 0.85 * shaft), (length, 0.7))
+    cortex = (
+        (0, 0.7),
+        (0.18 * length, 0.9),
+        (0.45 * length, shaft),
+        (0.7 * length, 0.85 * shaft),
+        (length, 0.7),
+    )
     hollow = (1.0, 0.85, 0.6, 0.0)[kind]
-    marrow = ((0.15 * length, 0.0), (0.35 * length, hollow), (0.65 * length, hollow), (0.85 * length, 0.0))
+    marrow = (
+        (0.15 * length, 0.0),
+        (0.35 * length, hollow),
+        (0.65 * length, hollow),
+        (0.85 * length, 0.0),
+    )
     plates: tuple[tuple[float, float], ...] = ()
     if habit.child and habit.growth < 0.93:
         distal = index == 0 and ray > 1
         plates = ((length - 9.0 if distal else 4.6, 1.5 - 0.7 * habit.growth),)
-    return Bone(f"ray{ray}.{index}", body, frame, cortex, marrow, 1.3, plates, 340.0)
+    return Bone(f"ray{ray}.{index}", body, frame, cortex, marrow, 1.5, plates, 340.0)
 
 
 def _sesamoid(frame: Frame) -> Bone:
@@ -217,20 +257,23 @@ def _finger_flesh(ray: int, index: int, length: float, frame: Frame) -> Shape:
     start, end = ((11.0, 11.5), (10.0, 9.2), (9.2, 8.2), (8.0, 7.0))[3 if last else index]
     reach = length + 1.0 if last else length
     a, b = frame.point((0, -2.0, 0)), frame.point((0, -1.2, reach))
-    return Capsule(tuple(a), tuple(b), start * width, end * width)
+    return Capsule(triple(a), triple(b), start * width, end * width)
 
 
 def _web(ray: int, proximal: float, length: float, frame: Frame, habit: _Habit) -> Shape:
     """Flesh that carries the palm over the knuckle to the fingers' webs."""
-    a, b = frame.point((0, -4, 0.3 * length)), frame.point((0, -4, length + (0.0 if ray == 1 else 0.3 * proximal)))
-    return Capsule(tuple(a), tuple(b), 11.0, 10.0 if ray > 1 else 11.5, 0.95)
+    a, b = (
+        frame.point((0, -4, 0.3 * length)),
+        frame.point((0, -4, length + (0.0 if ray == 1 else 0.3 * proximal))),
+    )
+    return Capsule(triple(a), triple(b), 11.0, 10.0 if ray > 1 else 11.5, 0.95)
 
 
 def _palm(wrist: Frame, habit: _Habit) -> list[Shape]:
     """Thenar and hypothenar eminences, the wrist and the forearm."""
 
     def rod(a: Triple, b: Triple, r: float, s: float) -> Shape:
-        return Capsule(tuple(wrist.point(a)), tuple(wrist.point(b)), r, s)
+        return Capsule(triple(wrist.point(a)), triple(wrist.point(b)), r, s)
 
     slim = 1.0 + 0.03 * habit.fat_mm
     forearm = Loft(
@@ -252,6 +295,13 @@ def _tendons(wrist: Frame) -> list[Shape]:
     """Flexor and extensor tendons along wrist and palm."""
     cords = []
     for x, y in ((-9, -13), (0, -14), (6, -14), (-8, 12), (2, 13), (12, 11)):
-        cords.append(Capsule((1.1 * x, y - 1, -60.0), tuple(wrist.point((x, y, 4.0))), 3.0, 2.4))
-        cords.append(Capsule(tuple(wrist.point((x, y, 4.0))), tuple(wrist.point((2.2 * x, y + (-2), 75.0))), 2.4, 2.0))
+        cords.append(Capsule((1.1 * x, y - 1, -60.0), triple(wrist.point((x, y, 4.0))), 3.0, 2.4))
+        cords.append(
+            Capsule(
+                triple(wrist.point((x, y, 4.0))),
+                triple(wrist.point((2.2 * x, y + (-2), 75.0))),
+                2.4,
+                2.0,
+            )
+        )
     return cords

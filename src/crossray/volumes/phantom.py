@@ -44,16 +44,28 @@ def phantom(limb: str, seed: int = 0, spacing_mm: float = 1.0) -> Volume:
     if seed < 0:
         raise InputError(f"The phantom's seed is {seed}; give a whole number from 0.")
     if not _FINEST_MM <= spacing_mm <= _COARSEST_MM:
-        raise InputError(f"The phantom's spacing is {spacing_mm} mm; give {_FINEST_MM} to {_COARSEST_MM} mm.")
+        raise InputError(
+            f"The phantom's spacing is {spacing_mm} mm; give {_FINEST_MM} to {_COARSEST_MM} mm."
+        )
     rng = np.random.default_rng([list(_LIMBS).index(limb), seed])
     model = _LIMBS[limb](rng)
     step = spacing_mm / model.scale
     counts = np.ceil((model.upper - model.lower) / step).astype(int)
     middle = (model.upper + model.lower) / 2
     axes = [
-        torch.from_numpy((m + (np.arange(n) - (n - 1) / 2) * step).astype(np.float32)) for m, n in zip(middle, counts, strict=True)
+        torch.from_numpy((m + (np.arange(n) - (n - 1) / 2) * step).astype(np.float32))
+        for m, n in zip(middle, counts, strict=True)
     ]
-    values = build(model, Grid((axes[0], axes[1], axes[2]), float(step), rng))
+    values = build(
+        model,
+        Grid(
+            (axes[0], axes[1], axes[2]),
+            float(step),
+            model.lower,
+            model.upper,
+            int(rng.integers(1 << 32)),
+        ),
+    )
     if model.mirrored:
         values = values.flip(2)
     world_from_voxel = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])

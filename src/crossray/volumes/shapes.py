@@ -8,7 +8,7 @@ and good to a few per cent near the surface, where they are used.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ _STEP_MM = 0.1
 _TINY = 1e-4
 
 
+@runtime_checkable
 class Shape(Protocol):
     """What every solid shape can tell about itself."""
 
@@ -43,7 +44,7 @@ def smooth_min(a: Tensor, b: Tensor, blend_mm: float) -> Tensor:
     Source:
         Quilez, "Smooth minimum" (quadratic polynomial).
     """
-    if blend_mm <= 0:
+    if blend_mm < _TINY:
         return torch.minimum(a, b)
     overlap = (blend_mm - (a - b).abs()).clamp_(min=0)
     return torch.minimum(a, b).sub_(overlap.square_(), alpha=0.25 / blend_mm)
@@ -64,7 +65,10 @@ class Ellipsoid:
 
     def distance(self, points: Points) -> Tensor:
         """Signed distance in mm, negative inside."""
-        scaled = [(p - c).mul_(1 / r).abs_() for p, c, r in zip(points, self.center, self.radii, strict=True)]
+        scaled = [
+            (p - c).mul_(1 / r).abs_()
+            for p, c, r in zip(points, self.center, self.radii, strict=True)
+        ]
         return _level_distance(scaled, self.radii, self.power)
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -89,7 +93,10 @@ class Capsule:
         x, y, z = (p - c for p, c in zip(points, self.start, strict=True))
         y = y.mul_(1 / self.flat)
         along = (x * axis[0] + y * axis[1] + z * axis[2]).mul_(1 / float(axis @ axis)).clamp_(0, 1)
-        x, y, z = (p.addcmul_(along, torch.tensor(-a, dtype=p.dtype)) for p, a in zip((x, y, z), axis, strict=True))
+        x, y, z = (
+            p.addcmul_(along, torch.tensor(-a, dtype=p.dtype))
+            for p, a in zip((x, y, z), axis, strict=True)
+        )
         radius = along.mul_(self.end_radius - self.start_radius).add_(self.start_radius)
         distance = x.square_().add_(y.square_()).add_(z.square_()).sqrt_().sub_(radius)
         return distance.mul_(min(1.0, (1 + self.flat) / 2))
@@ -204,7 +211,9 @@ class Frame:
     origin: np.ndarray
 
     @staticmethod
-    def at(origin: Triple | np.ndarray = (0.0, 0.0, 0.0), rotation: np.ndarray | None = None) -> "Frame":
+    def at(
+        origin: Triple | np.ndarray = (0.0, 0.0, 0.0), rotation: np.ndarray | None = None
+    ) -> "Frame":
         """A frame from an origin in mm and a rotation, none by default."""
         return Frame(np.eye(3) if rotation is None else rotation, np.asarray(origin, float))
 
@@ -218,9 +227,20 @@ class Frame:
 
     def local(self, axes: Points) -> Points:
         """Own coordinates of a grid spanned by three axes x, y, z (1-D, in mm), each [z, y, x]."""
-        x, y, z = (axis.reshape(shape) for axis, shape in zip(axes, ((1, 1, -1), (1, -1, 1), (-1, 1, 1)), strict=True))
+        x, y, z = (
+            axis.reshape(shape)
+            for axis, shape in zip(axes, ((1, 1, -1), (1, -1, 1), (-1, 1, 1)), strict=True)
+        )
+        return self.inside((x, y, z))
+
+    def inside(self, points: Points) -> Points:
+        """Own coordinates of points given in the limb's; the three may broadcast."""
+        x, y, z = points
         rotation, offset = self.rotation.T, -self.rotation.T @ self.origin
-        rows = [((y * float(r[1]) + float(c)) + z * float(r[2])) + x * float(r[0]) for r, c in zip(rotation, offset, strict=True)]
+        rows = [
+            ((y * float(r[1]) + float(c)) + z * float(r[2])) + x * float(r[0])
+            for r, c in zip(rotation, offset, strict=True)
+        ]
         return rows[0], rows[1], rows[2]
 
     def box(self, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
@@ -229,6 +249,28 @@ class Frame:
         corners = np.stack(np.meshgrid(*bounds.T, indexing="ij"), -1).reshape(-1, 3)
         points = corners @ self.rotation.T + self.origin
         return points.min(0), points.max(0)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A shape standing in a frame of its own inside another."""
+
+    shape: Shape
+    frame: Frame
+
+    def distance(self, points: Points) -> Tensor:
+        """Signed distance in mm, negative inside."""
+        return self.shape.distance(self.frame.inside(points))
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Corners of the box that holds it, in mm."""
+        return self.frame.box(self.shape)
+
+
+def triple(point: np.ndarray) -> Triple:
+    """An array of three numbers as (x, y, z)."""
+    x, y, z = point.tolist()
+    return x, y, z
 
 
 def turn(axis: str, degrees: float) -> np.ndarray:
@@ -242,10 +284,15 @@ def turn(axis: str, degrees: float) -> np.ndarray:
     return np.array(rows[axis], float)
 
 
-def _level_distance(scaled: Sequence[Tensor], radii: Sequence[Tensor | float], power: int) -> Tensor:
+def _level_distance(
+    scaled: Sequence[Tensor], radii: Sequence[Tensor | float], power: int
+) -> Tensor:
     """(f - 1) / |grad f| for f the p-norm of coordinates given in radii (all non-negative)."""
     raised = [(u.clamp(min=_TINY)) ** (power - 1) for u in scaled]
-    total = sum((r * u for r, u in zip(raised, scaled, strict=True)), torch.full_like(scaled[0], _TINY**power))
+    total = sum(
+        (r * u for r, u in zip(raised, scaled, strict=True)),
+        torch.full_like(scaled[0], _TINY**power),
+    )
     slope = torch.zeros_like(total)
     for r, radius in zip(raised, radii, strict=True):
         slope += (r / radius) ** 2
@@ -253,7 +300,12 @@ def _level_distance(scaled: Sequence[Tensor], radii: Sequence[Tensor | float], p
     return (norm - 1) * norm ** (power - 1) / slope.sqrt()
 
 
-def _face(points: Points, z: float, slope: tuple[float, float], row: tuple[float, float, float, float, float]) -> Tensor:
+def _face(
+    points: Points,
+    z: float,
+    slope: tuple[float, float],
+    row: tuple[float, float, float, float, float],
+) -> Tensor:
     """Signed height above an end face at `z` that tilts about the middle of its outline row."""
     if slope == (0.0, 0.0):
         return points[2] - z

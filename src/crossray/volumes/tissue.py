@@ -1,7 +1,9 @@
 """From solid shapes to Hounsfield units: bone with its shell, sponge and marrow, in flesh, fat and skin."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -10,7 +12,14 @@ from torch import Tensor
 
 from crossray.volumes.shapes import Frame, Knots, Points, Shape, smooth_max, smooth_min
 
-AIR_HU, FAT_HU, MUSCLE_HU, SKIN_HU, TENDON_HU, CARTILAGE_HU = -1000.0, -100.0, 55.0, 40.0, 90.0, 70.0
+AIR_HU, FAT_HU, MUSCLE_HU, SKIN_HU, TENDON_HU, CARTILAGE_HU = (
+    -1000.0,
+    -100.0,
+    55.0,
+    40.0,
+    90.0,
+    70.0,
+)
 MARROW_HU = -50.0
 _REACH_MM = 9.0  # how far from a bone its distance is known
 _SKIN_MM = 1.4
@@ -85,7 +94,9 @@ class Grid:
 
     axes: Points
     voxel_mm: float
-    rng: np.random.Generator
+    lower: np.ndarray
+    upper: np.ndarray
+    seed: int
     _lattices: dict[str, tuple[Tensor, Float[Tensor, " 3"]]] = field(default_factory=dict)
 
     @property
@@ -113,19 +124,35 @@ class Grid:
         """Axes x, y, z of a box."""
         return self.axes[0][box[2]], self.axes[1][box[1]], self.axes[2][box[0]]
 
-    def noise(self, name: str, cell_mm: tuple[float, float, float], box: Box) -> Float[Tensor, "z y x"]:
-        """A smooth random field of about unit deviation whose grain is `cell_mm` (x, y, z), the same wherever it is read."""
+    def noise(
+        self, name: str, cell_mm: tuple[float, float, float], box: Box
+    ) -> Float[Tensor, "z y x"]:
+        """A smooth random field of about unit deviation, the same wherever it is read.
+
+        Args:
+            name: Which field; another name is another draw.
+            cell_mm: Its grain along (x, y, z).
+            box: Where to read it.
+        """
         if name not in self._lattices:
-            counts = [int((float(a[-1]) - float(a[0])) / c) + 3 for a, c in zip(self.axes, cell_mm, strict=True)]
-            drawn = self.rng.standard_normal(counts[::-1], dtype=np.float32)
-            self._lattices[name] = torch.from_numpy(drawn), torch.tensor(cell_mm, dtype=torch.float32)
+            counts = np.ceil((self.upper - self.lower) / cell_mm).astype(int) + 3
+            rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
+            drawn = rng.standard_normal(counts[::-1], dtype=np.float32)
+            self._lattices[name] = (
+                torch.from_numpy(drawn),
+                torch.tensor(cell_mm, dtype=torch.float32),
+            )
         values, cells = self._lattices[name]
-        for axis, dim, cell, line in zip((2, 1, 0), (0, 1, 2), cells.flip(0), reversed(self.within(box)), strict=True):
-            place = (line - self.axes[axis][0]) / cell
+        for axis, dim, cell, line in zip(
+            (2, 1, 0), (0, 1, 2), cells.flip(0), reversed(self.within(box)), strict=True
+        ):
+            place = (line - float(self.lower[axis])) / cell + 0.5
             first = place.floor().long().clamp(0, values.shape[dim] - 2)
             part = (place - first).clamp(0, 1)
             part = (part * part * (3 - 2 * part)).reshape([-1 if d == dim else 1 for d in range(3)])
-            values = torch.lerp(values.index_select(dim, first), values.index_select(dim, first + 1), part)
+            values = torch.lerp(
+                values.index_select(dim, first), values.index_select(dim, first + 1), part
+            )
         return values.mul_(1.5)
 
 
@@ -141,12 +168,14 @@ def build(limb: Limb, grid: Grid) -> Float[Tensor, "z y x"]:
 def curve(knots: Knots, at: Tensor) -> Tensor:
     """Values of a piecewise linear curve, flat beyond its ends."""
     result = torch.full_like(at, float(knots[0][1]))
-    for (a, low), (b, high) in zip(knots[:-1], knots[1:], strict=True):
+    for (a, low), (b, high) in pairwise(knots):
         result += ((at - a) / (b - a)).clamp_(0, 1).mul_(high - low)
     return result
 
 
-def _place_bones(limb: Limb, grid: Grid) -> tuple[list[tuple[Bone, Box, Tensor]], Float[Tensor, "z y x"]]:
+def _place_bones(
+    limb: Limb, grid: Grid
+) -> tuple[list[tuple[Bone, Box, Tensor]], Float[Tensor, "z y x"]]:
     """Distance to every bone in a box about it, and to the nearest bone everywhere (at most `_REACH_MM`)."""
     nearest = torch.full(grid.shape, _REACH_MM)
     placed = []
@@ -158,7 +187,10 @@ def _place_bones(limb: Limb, grid: Grid) -> tuple[list[tuple[Bone, Box, Tensor]]
         distance = bone.shape.distance(local).add_(bone.shrink_mm)
         wave = grid.noise("surface", (9.0, 9.0, 12.0), box)
         distance.add_(wave, alpha=limb.rough_mm)
-        distance = smooth_max(distance, bone.gap_mm - nearest[box], 1.0)
+        # Beyond a few mm the neighbour says nothing of how deep a point lies in this bone: let its bound fall away.
+        taken = bone.gap_mm - nearest[box]
+        taken.add_((-taken - 2).div_(4).clamp_(0, 1), alpha=-50.0)
+        distance = smooth_max(distance, taken, 1.0)
         nearest[box] = torch.minimum(nearest[box], distance)
         for z, thickness in bone.plates:
             distance = smooth_max(distance, thickness / 2 - (local[2] - z + 0.8 * wave).abs(), 0.8)
@@ -171,11 +203,15 @@ def _paint(bone: Bone, limb: Limb, grid: Grid, box: Box, distance: Tensor, hu: T
     along = bone.frame.local(grid.within(box))[2]
     edge = max(grid.voxel_mm, 0.7)
     patchy = grid.noise("density", (14.0, 14.0, 18.0), box)
-    grain = grid.noise("strut", (1.1, 1.1, 2.2), box).add_(grid.noise("weave", (2.6, 2.6, 4.5), box), alpha=0.7)
+    grain = grid.noise("strut", (1.1, 1.1, 3.5), box).add_(
+        grid.noise("weave", (2.4, 2.4, 8.0), box), alpha=0.7
+    )
     thickness = curve(bone.cortex, along).mul_(1 + 0.12 * patchy)
     inside = (bone.sponge_hu * (1 + 0.12 * patchy + 0.3 * grain)).clamp_(min=20.0)
     depth = -distance
-    hollow = curve(bone.marrow, along).mul_(((depth - thickness) / (0.8 + thickness)).clamp_(0, 1))
+    hollow = curve(bone.marrow, along).mul_(
+        ((depth - thickness) / (0.6 + 0.4 * thickness)).clamp_(0, 1)
+    )
     inside += (MARROW_HU + 25 * patchy - inside).mul_(hollow)
     shell = ((thickness - depth) / (edge + 0.25 * thickness) + 0.5).clamp_(0, 1)
     inside += (limb.cortex_hu * (1 + 0.04 * patchy) - inside).mul_(shell)
@@ -187,9 +223,15 @@ def _soft_tissue(limb: Limb, grid: Grid, nearest: Tensor) -> Float[Tensor, "z y 
     """Air, skin, fat under it, muscle with fatty planes, tendons and fat pads."""
     edge = max(grid.voxel_mm, 0.7)
     skin = _skin(limb, grid, nearest)
-    fiber = grid.noise("fiber", (9.0, 9.0, 45.0), grid.whole)
+    fiber = grid.noise("fiber", (13.0, 13.0, 60.0), grid.whole)
     streak = grid.noise("streak", (3.5, 3.5, 18.0), grid.whole)
-    fat = grid.noise("fat", (30.0, 30.0, 40.0), grid.whole).mul_(0.3).add_(1).clamp_(0.3, 1.9).mul_(limb.fat_mm)
+    fat = (
+        grid.noise("fat", (30.0, 30.0, 40.0), grid.whole)
+        .mul_(0.3)
+        .add_(1)
+        .clamp_(0.3, 1.9)
+        .mul_(limb.fat_mm)
+    )
     under = (skin + fat).add_(_SKIN_MM)  # negative below the fat
     fatness = (under / (2 * edge) + 0.5).clamp_(0, 1)
     fatness = torch.maximum(fatness, (0.75 - (fiber + 0.35 * streak).abs() * 5).clamp_(0, 1))
@@ -219,10 +261,14 @@ def _skin(limb: Limb, grid: Grid, nearest: Tensor) -> Float[Tensor, "z y x"]:
     return skin
 
 
-def _mark(shapes: Sequence[Shape], grid: Grid, edge_mm: float, target: Tensor, value: float) -> None:
+def _mark(
+    shapes: Sequence[Shape], grid: Grid, edge_mm: float, target: Tensor, value: float
+) -> None:
     """Set a field to a value inside shapes, with soft edges."""
     for shape in shapes:
         box = grid.box(*shape.bounds(), edge_mm)
         if box is not None:
-            share = (0.5 - shape.distance(Frame.at().local(grid.within(box))) / edge_mm).clamp_(0, 1)
+            share = (0.5 - shape.distance(Frame.at().local(grid.within(box))) / edge_mm).clamp_(
+                0, 1
+            )
             target[box] += (value - target[box]).mul_(share)
