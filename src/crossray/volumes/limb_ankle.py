@@ -70,7 +70,7 @@ def ankle(rng: np.random.Generator) -> Limb:
     high[2] = float(rng.uniform(90, 120))
     return Limb(
         bones, flesh, low, high, pads=_pads(yaw, foot), cords=_cords(yaw, foot), fat_mm=fat_mm,
-        cover_mm=3.0, blend_mm=10.0, rough_mm=float(rng.uniform(0.3, 0.6)), cortex_hu=float(rng.uniform(1150, 1550)),
+        cover_mm=4.0, blend_mm=10.0, rough_mm=float(rng.uniform(0.3, 0.6)), cortex_hu=float(rng.uniform(1150, 1550)),
         scale=float(rng.uniform(0.68, 0.88) if child else rng.uniform(0.9, 1.1)), mirrored=bool(rng.random() < 0.5),
     )  # fmt: skip
 

@@ -102,10 +102,10 @@ def hand(rng: np.random.Generator) -> Limb:
     flesh += _palm(wrist, habit)
     low = np.min([shape.bounds()[0] for shape in flesh], 0) - (6, 6, 0)
     high = np.max([shape.bounds()[1] for shape in flesh], 0) + 6
-    low[2] = -float(rng.uniform(50, 92))
+    low[2] = -float(rng.uniform(50, 135 if child else 95))
     scale = float(0.58 + 0.34 * growth) if child else float(rng.uniform(0.9, 1.1))
     return Limb(
-        bones, flesh, low, high, cords=_tendons(wrist), fat_mm=habit.fat_mm, cover_mm=2.4, blend_mm=7.0,
+        bones, flesh, low, high, cords=_tendons(wrist), fat_mm=habit.fat_mm, cover_mm=3.0, blend_mm=7.0,
         rough_mm=float(rng.uniform(0.2, 0.4)),
         cortex_hu=float(rng.uniform(1050, 1300) if child else rng.uniform(1200, 1600)),
         scale=scale, mirrored=bool(rng.random() < 0.5),
@@ -138,6 +138,7 @@ def _forearm(habit: _Habit, rng: np.random.Generator) -> list[Bone]:
     marrow = ((-60, 1.0), (-38, 0.9), (-20, 0.15), (-8, 0.0))
     radius = Loft(
         (
+            (-160, -11 - 1.5 * t, -3 + 6.5 * t, -6.5 * t, 6.5 * t),
             (-100, -14 - 1.5 * t, -6 + 6.5 * t, -6.5 * t, 6.0 * t),
             (-60, -15 - 1.5 * t, -8 + 6.0 * t, -6.5 * t, 6.5 * t),
             (-38, -17.5 - 1.5 * t, -8 + 7.5 * t, -7.5 * t, 7.5 * t), (-22, -20.5 - 2 * t, -5 + 8 * t, -10 * t, 9 * t),
@@ -150,6 +151,7 @@ def _forearm(habit: _Habit, rng: np.random.Generator) -> list[Bone]:
         (
             Loft(
                 (
+                    (-160, 8.5, 8.5 + 13 * t, -5 * t, 8.5 * t),
                     (-100, 8.5, 8.5 + 12 * t, -6 * t, 6.5 * t), (-55, 11, 10.5 + 11.5 * t, -5.8 * t, 6 * t),
                     (-28, 12.2, 11.5 + 11.0 * t, -5.2 * t, 5.8 * t), (-14, 11.8, 11.5 + 12.5 * t, -5.8 * t, 6.6 * t),
                     (-5, 9.4, 11.0 + 14.5 * t, -7.0 * t, 8.0 * t), (0, 9.6, 10.5 + 14.5 * t, -6.8 * t, 7.6 * t),
@@ -278,7 +280,8 @@ def _palm(wrist: Frame, habit: _Habit) -> list[Shape]:
     slim = 1.0 + 0.03 * habit.fat_mm
     forearm = Loft(
         (
-            (-100, -31 * slim, 33 * slim, -24 * slim, 22 * slim), (-60, -29 * slim, 30 * slim, -22 * slim, 20 * slim),
+            (-160, -38 * slim, 38 * slim, -33 * slim, 29 * slim),
+            (-100, -32 * slim, 33 * slim, -26 * slim, 23 * slim), (-60, -29 * slim, 30 * slim, -22 * slim, 20 * slim),
             (-25, -29, 27, -19, 17), (0, -28, 27, -18, 16), (16, -26, 25, -18, 14),
         ),
         round_mm=6.0,
@@ -295,7 +298,7 @@ def _tendons(wrist: Frame) -> list[Shape]:
     """Flexor and extensor tendons along wrist and palm."""
     cords = []
     for x, y in ((-9, -13), (0, -14), (6, -14), (-8, 12), (2, 13), (12, 11)):
-        cords.append(Capsule((1.1 * x, y - 1, -60.0), triple(wrist.point((x, y, 4.0))), 3.0, 2.4))
+        cords.append(Capsule((1.1 * x, y - 1, -140.0), triple(wrist.point((x, y, 4.0))), 3.0, 2.4))
         cords.append(
             Capsule(
                 triple(wrist.point((x, y, 4.0))),
