@@ -16,7 +16,12 @@ from crossray.errors import InputError
 TRACEBACK = "CROSSRAY_TRACEBACK"
 """Set to 1 in the environment, it shows the traceback of an error nobody foresaw."""
 
-_SETTINGS = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
+_SETTINGS = {
+    "add_completion": False,
+    "no_args_is_help": True,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+}
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
@@ -65,30 +70,22 @@ Out = Annotated[Path, typer.Option(help="Folder to write to; made if it is missi
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
 
 
-@app.callback(invoke_without_command=True)
-def crossray(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    """Finds what matches what between two or more radiographs of the same limb."""
-    if version:
+def _version(asked: bool) -> bool:
+    if asked:
         from crossray import __version__
 
         print(f"crossray {__version__}")
-    else:
-        _help_alone(context)
+        raise typer.Exit
+    return asked
 
 
-@train.callback(invoke_without_command=True)
-def train_what(context: typer.Context) -> None:
-    """Train a network on views rendered from CT."""
-    _help_alone(context)
-
-
-@evaluate.callback(invoke_without_command=True)
-def evaluate_what(context: typer.Context) -> None:
-    """Score weights on volumes they were not trained on."""
-    _help_alone(context)
+@app.callback()
+def crossray(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Finds what matches what between two or more radiographs of the same limb."""
 
 
 @app.command("demo")
@@ -226,8 +223,12 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _say("Interrupted.", 130)
     except Exception as error:
-        if (wording := getattr(error, "format_message", None)) is not None:
-            # A usage error, of click or of typer's own copy of it.
+        # Errors of usage are told apart by name: they are click's or of typer's own copy of it.
+        wording = getattr(error, "format_message", None)
+        if wording is not None and type(error).__name__ == "NoArgsIsHelpError":
+            print(wording())
+            return 0
+        if wording is not None:
             message = " ".join(wording().split()).rstrip(".")
             return _say(f"{message}; see crossray {' '.join([*_path(error), '--help'])}.", 2)
         if os.environ.get(TRACEBACK) == "1":
@@ -245,12 +246,6 @@ def _path(error: Exception) -> list[str]:
 def _say(sentence: str, code: int) -> int:
     print(f"crossray: {sentence}", file=sys.stderr)
     return code
-
-
-def _help_alone(context: typer.Context) -> None:
-    """Print help where a command is missing."""
-    if context.invoked_subcommand is None:
-        print(context.get_help())
 
 
 if __name__ == "__main__":

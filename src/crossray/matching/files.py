@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,29 +26,40 @@ def save_matches(matches: Matches, directory: Path, truth: Tensor | None = None)
             f"The truth has shape {tuple(truth.shape)} and the matches {tuple(matches.correspondence.shape)};"
             " they must be of the same views and patches."
         )
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}-"))
-    except OSError as error:
-        raise InputError(
-            f"{directory} cannot be written ({error.strerror}); choose another folder."
-        ) from error
-    try:
+    with all_or_none(directory) as partial:
         _write_arrays(matches, partial / FILES[0])
         text = json.dumps({**matches.summary(), "files": list(FILES)}, indent=2)
         (partial / FILES[1]).write_text(text + "\n", encoding="utf-8")
         _write_figure(matches, partial / FILES[2], truth)
         (partial / FILES[3]).write_text(page(matches, truth), encoding="utf-8")
+    return [directory / name for name in FILES]
+
+
+@contextmanager
+def all_or_none(directory: Path) -> Iterator[Path]:
+    """An empty folder whose files move into `directory` when the block ends well, and vanish when it does not.
+
+    Files of the same names are replaced, others in `directory` stay.
+
+    Raises:
+        InputError: The directory cannot be written.
+    """
+    partial = None
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}-"))
+        yield partial
         directory.mkdir(exist_ok=True)
-        for name in FILES:
-            os.replace(partial / name, directory / name)
+        for file in sorted(partial.iterdir()):
+            os.replace(file, directory / file.name)
     except OSError as error:
+        reason = error.strerror or type(error).__name__
         raise InputError(
-            f"{directory} cannot be written ({error.strerror}); choose another folder."
+            f"{directory} cannot be written ({reason}); choose another folder."
         ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return [directory / name for name in FILES]
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write_arrays(matches: Matches, path: Path) -> None:

@@ -1,0 +1,135 @@
+"""`crossray render`: radiographs of a CT or a phantom, with cameras and truth."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from crossray.correspondence import correspondence
+from crossray.errors import InputError
+from crossray.geometry import Cameras
+from crossray.matching.files import all_or_none
+from crossray.projection.appearance import render as render_radiographs
+from crossray.volumes.io import read_ct
+from crossray.volumes.phantom import phantom
+from crossray.volumes.table import remove_table
+from crossray.volumes.volume import Volume
+
+PATCH = 16
+MARGIN = 1.05
+"""The field of a whole limb, relative to the limb's longest side."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the views are taken from; angles in degrees, one for all views or one a view.
+
+    Args:
+        primary: Positioner primary angle, LAO positive.
+        secondary: Positioner secondary angle, cranial positive.
+        roll: Rotation of the detector about the beam.
+        sod_mm: Source to isocentre, the volume's centre.
+        sdd_mm: Source to detector.
+        size: Pixels along each side of the detector.
+        field_mm: Side of the field at the isocentre; 0 for the whole limb.
+    """
+
+    primary: tuple[float, ...] = (0.0, 90.0)
+    secondary: tuple[float, ...] = (0.0,)
+    roll: tuple[float, ...] = (0.0,)
+    sod_mm: float = 1000.0
+    sdd_mm: float = 1100.0
+    size: int = 512
+    field_mm: float = 0.0
+
+    def cameras(self, volume: Volume) -> Cameras:
+        """The cameras around a volume's centre.
+
+        Raises:
+            InputError: Numbers of angles that do not fit each other, or distances that make no camera.
+        """
+        if self.field_mm < 0:
+            raise InputError(f"--field-mm is {self.field_mm}; give a positive size in mm, or 0.")
+        return Cameras.from_angles(
+            self.primary,
+            self.secondary,
+            self.roll,
+            sod_mm=self.sod_mm,
+            sdd_mm=self.sdd_mm,
+            size=(self.size, self.size),
+            pixel_mm=self.field_of(volume) / self.size * self.sdd_mm / self.sod_mm,
+            isocenter=volume.center,
+        )
+
+    def field_of(self, volume: Volume) -> float:
+        """Side of the field at the isocentre, mm."""
+        z, y, x = volume.values.shape
+        sides = [n * step for n, step in zip((x, y, z), volume.spacing, strict=True)]
+        return self.field_mm or MARGIN * max(sides)
+
+
+def render(ct: Path | None, limb: str | None, geometry: Geometry, seed: int, out: Path) -> None:
+    """Render, and write the views, a contact sheet, the cameras and the true correspondence."""
+    if (ct is None) == (limb is None):
+        raise InputError("Name either a CT or a phantom limb, for example --limb hand.")
+    volume = phantom(limb, seed) if limb else remove_table(read_ct(ct or ""))
+    cameras = geometry.cameras(volume)
+    images = render_radiographs(volume, cameras, seed=seed)
+    truth = correspondence(volume, cameras, patch=PATCH)
+    with all_or_none(out) as partial:
+        for view, image in enumerate(images):
+            write_png(partial / f"view-{view}.png", image)
+        write_sheet(partial / "sheet.png", images)
+        (partial / "cameras.json").write_text(_cameras_json(cameras, geometry, volume, seed))
+        np.savez_compressed(
+            partial / "correspondence.npz",
+            correspondence=truth.numpy(),
+            grid=np.array([[geometry.size // PATCH] * 2] * len(cameras)),
+            image_size=np.array([cameras.size] * len(cameras)),
+        )
+    print(
+        f"Rendered {len(cameras)} views of {volume.name}, {geometry.field_of(volume):.0f} mm wide:"
+    )
+    for file in sorted(out.glob("view-*.png")):
+        print(f"  {file}")
+    for name in ("sheet.png", "cameras.json", "correspondence.npz"):
+        print(f"  {out / name}")
+
+
+def write_png(path: Path, image: Float[Tensor, "row column"]) -> None:
+    """An image in [0, 1] as a 16-bit PNG."""
+    from PIL import Image
+
+    Image.fromarray((image.clamp(0, 1) * 65535).round().numpy().astype(np.uint16)).save(path)
+
+
+def write_sheet(path: Path, images: Float[Tensor, "view row column"]) -> None:
+    """All views side by side as an 8-bit PNG."""
+    from PIL import Image
+
+    gap = torch.full((images.shape[1], max(4, images.shape[2] // 64)), 0.06)
+    tiles = [tile for image in images for tile in (gap, image)][1:]
+    sheet = (torch.cat(tiles, dim=1).clamp(0, 1) * 255).round().to(torch.uint8)
+    Image.fromarray(sheet.numpy()).save(path)
+
+
+def _cameras_json(cameras: Cameras, geometry: Geometry, volume: Volume, seed: int) -> str:
+    """The cameras as vectors in LPS mm, and what they were made from."""
+    vectors = ("source", "first_pixel", "column_step", "row_step")
+    content = {
+        "frame": "DICOM patient LPS, mm; pixel centres at whole numbers",
+        "volume": volume.name,
+        "seed": seed,
+        "isocenter": volume.center.tolist(),
+        "size": list(cameras.size),
+        "views": [
+            {name: getattr(cameras, name)[view].tolist() for name in vectors}
+            for view in range(len(cameras))
+        ],
+        "made_from": asdict(geometry) | {"field_mm": geometry.field_of(volume)},
+    }
+    return json.dumps(content, indent=2) + "\n"
