@@ -25,7 +25,7 @@ def ray_length(metric, dx, dy, dz):
     )
 
 
-@njit(inline="always")
+@njit
 def _clip(low, high, start, step, first, last):
     """Shrink [low, high] to the slabs i with first < start + i * step < last."""
     if step == 0.0:
@@ -34,11 +34,6 @@ def _clip(low, high, start, step, first, last):
         return low, high
     one, other = (first - start) / step, (last - start) / step
     return max(low, min(one, other)), min(high, max(one, other))
-
-
-@njit(inline="always")
-def _tap(flat, index, inside):
-    return flat[index] if inside else np.float32(0.0)
 
 
 @njit(fastmath=False)

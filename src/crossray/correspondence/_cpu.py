@@ -1,0 +1,241 @@
+"""Exact patch-level correspondence for CPUs.
+
+For one voxel v the block maximum of n_k[p] * n_l[q] over two patches is the product of the block maxima, since both
+factors are non-negative. So each voxel needs, per view, the few patches its footprint touches and the footprint's maximum
+in each; the matrix is the maximum over voxels of the products. Three things keep that cheap and exact:
+voxels of high weight go first, so that many later ones can change nothing; a footprint within one patch has the maximum 1
+there; and elsewhere only the few pixels that can hold the maximum are looked at.
+"""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from crossray.projection._cpu import dominant_axis, ray_length
+
+
+@njit(inline="always")
+def _tent(vectors, k, x, y, z, row, column):
+    """Bilinear weight of voxel (x, y, z) in the ray of a pixel."""
+    dx = vectors[k, 1, 0] + row * vectors[k, 2, 0] + column * vectors[k, 3, 0]
+    dy = vectors[k, 1, 1] + row * vectors[k, 2, 1] + column * vectors[k, 3, 1]
+    dz = vectors[k, 1, 2] + row * vectors[k, 2, 2] + column * vectors[k, 3, 2]
+    ux, uy, uz = x - vectors[k, 0, 0], y - vectors[k, 0, 1], z - vectors[k, 0, 2]
+    axis = dominant_axis(dx, dy, dz)
+    if axis == 0:
+        t = ux / dx
+        a, b = t * dy - uy, t * dz - uz
+    elif axis == 1:
+        t = uy / dy
+        a, b = t * dx - ux, t * dz - uz
+    else:
+        t = uz / dz
+        a, b = t * dx - ux, t * dy - uy
+    if t <= 0.0 or t >= 1.0:
+        return 0.0
+    return max(0.0, 1.0 - abs(a)) * max(0.0, 1.0 - abs(b))
+
+
+@njit(inline="always")
+def _path_per_slab(vectors, k, metric, row, column):
+    """Path of a pixel's ray from slab to slab, mm."""
+    dx = vectors[k, 1, 0] + row * vectors[k, 2, 0] + column * vectors[k, 3, 0]
+    dy = vectors[k, 1, 1] + row * vectors[k, 2, 1] + column * vectors[k, 3, 1]
+    dz = vectors[k, 1, 2] + row * vectors[k, 2, 2] + column * vectors[k, 3, 2]
+    return ray_length(metric, dx, dy, dz) / max(abs(dx), abs(dy), abs(dz))
+
+
+@njit(inline="always")
+def _locate(matrices, half, k, x, y, z, patch, grid, near, span):
+    """Where view k sees the voxel: the footprint's centre and whether it is certainly hit (`near`), and the patches
+    (`span`, inclusive) it can touch. False if it lies behind the source or beside the detector."""
+    depth = matrices[k, 2, 0] * x + matrices[k, 2, 1] * y + matrices[k, 2, 2] * z + matrices[k, 2, 3]
+    if depth <= half[k, 2]:
+        return False
+    scale = 1.0 / depth
+    # Rays through the voxel's neighbourhood must reach it before the detector.
+    near[k, 2] = depth + half[k, 2]
+    for i in range(2):
+        center = matrices[k, i, 0] * x + matrices[k, i, 1] * y + matrices[k, i, 2] * z + matrices[k, i, 3]
+        center *= scale
+        near[k, i] = center
+        low = int(math.floor((center - half[k, i]) / patch))
+        high = int(math.floor((center + half[k, i]) / patch))
+        span[k, 2 * i], span[k, 2 * i + 1] = low, high
+        if high < 0 or low >= grid[i]:
+            return False
+    return True
+
+
+@njit(inline="always")
+def _within_one_patch(k, grid, slack, near, span):
+    """True if some pixel sees the voxel, and every pixel that does lies in one patch of the detector."""
+    alone = span[k, 0] == span[k, 1] and span[k, 2] == span[k, 3]
+    rows = 0 <= span[k, 0] < grid[0]
+    return alone and rows and 0 <= span[k, 2] < grid[1] and slack[k] > 0.0 and near[k, 2] < 1.0
+
+
+@njit(inline="always")
+def _nearest(center, low, high):
+    """The whole number in [low, high] nearest to the centre."""
+    return min(max(int(math.floor(center + 0.5)), low), high)
+
+
+@njit
+def _largest_weight(vectors, half, k, metric, x, y, z, slack, center, region):
+    """The footprint's maximum over a rectangle of pixels, mm.
+
+    A pixel delta rows from the centre sees the voxel at least delta / half voxels off along an axis, so its tent is at
+    most 1 - delta / half, and no path within the footprint is longer than another by more than the factor `slack`. So
+    only pixels about as near to the centre as the nearest one can exceed it.
+    """
+    low_row, high_row, low_column, high_column = region
+    row, column = _nearest(center[0], low_row, high_row), _nearest(center[1], low_column, high_column)
+    tent = _tent(vectors, k, x, y, z, row, column)
+    path = _path_per_slab(vectors, k, metric, row, column)
+    largest, reach = tent * path, 1.0 - tent / slack
+    rows, columns = reach * half[k, 0], reach * half[k, 1]
+    low_row, high_row = max(low_row, math.ceil(center[0] - rows)), min(high_row, math.floor(center[0] + rows))
+    low_column = max(low_column, math.ceil(center[1] - columns))
+    high_column = min(high_column, math.floor(center[1] + columns))
+    for r in range(low_row, high_row + 1):
+        for c in range(low_column, high_column + 1):
+            tent = _tent(vectors, k, x, y, z, r, c)
+            if tent * slack * path > largest:
+                largest = max(largest, tent * _path_per_slab(vectors, k, metric, r, c))
+    return largest
+
+
+@njit
+def _patch_maxima(vectors, half, k, metric, x, y, z, patch, slack, normalise, near, span, maxima):
+    """Fill `maxima` with the footprint's maximum in each patch of the span; False if no ray sees the voxel."""
+    first_row, last_row = int(math.ceil(near[k, 0] - half[k, 0])), int(math.floor(near[k, 0] + half[k, 0]))
+    first_column, last_column = int(math.ceil(near[k, 1] - half[k, 1])), int(math.floor(near[k, 1] + half[k, 1]))
+    center = (near[k, 0], near[k, 1])
+    peak = 0.0
+    at = 0
+    for patch_row in range(span[k, 0], span[k, 1] + 1):
+        top, bottom = max(first_row, patch_row * patch), min(last_row, patch_row * patch + patch - 1)
+        for patch_column in range(span[k, 2], span[k, 3] + 1):
+            left, right = max(first_column, patch_column * patch), min(last_column, patch_column * patch + patch - 1)
+            largest = 0.0
+            if top <= bottom and left <= right:
+                region = (top, bottom, left, right)
+                largest = _largest_weight(vectors, half, k, metric, x, y, z, slack, center, region)
+            maxima[k, at] = largest
+            peak = max(peak, largest)
+            at += 1
+    if peak > 0.0 and normalise:
+        for i in range(at):
+            maxima[k, i] /= peak
+    return peak > 0.0
+
+
+@njit(inline="always")
+def _raise_products(out, k, m, weight, grid, span, maxima):
+    """out[k, m, p, q] = max(out[k, m, p, q], weight * n_k[p] * n_m[q]) over the touched patches."""
+    columns = grid[1]
+    wide_k, wide_m = span[k, 3] - span[k, 2] + 1, span[m, 3] - span[m, 2] + 1
+    for row_k in range(max(0, span[k, 0]), min(grid[0] - 1, span[k, 1]) + 1):
+        for column_k in range(max(0, span[k, 2]), min(columns - 1, span[k, 3]) + 1):
+            scaled = weight * maxima[k, (row_k - span[k, 0]) * wide_k + column_k - span[k, 2]]
+            p = row_k * columns + column_k
+            for row_m in range(max(0, span[m, 0]), min(grid[0] - 1, span[m, 1]) + 1):
+                for column_m in range(max(0, span[m, 2]), min(columns - 1, span[m, 3]) + 1):
+                    value = np.float32(scaled * maxima[m, (row_m - span[m, 0]) * wide_m + column_m - span[m, 2]])
+                    if value > out[k, m, p, row_m * columns + column_m]:
+                        out[k, m, p, row_m * columns + column_m] = value
+
+
+@njit(inline="always")
+def _settled(out, k, m, weight, grid, span):
+    """True if no entry of the touched patches lies below the weight, so that the voxel cannot raise any."""
+    columns = grid[1]
+    for row_k in range(max(0, span[k, 0]), min(grid[0] - 1, span[k, 1]) + 1):
+        for column_k in range(max(0, span[k, 2]), min(columns - 1, span[k, 3]) + 1):
+            p = row_k * columns + column_k
+            for row_m in range(max(0, span[m, 0]), min(grid[0] - 1, span[m, 1]) + 1):
+                for column_m in range(max(0, span[m, 2]), min(columns - 1, span[m, 3]) + 1):
+                    if out[k, m, p, row_m * columns + column_m] < weight:
+                        return False
+    return True
+
+
+@njit(inline="always")
+def _add_voxel(out, weight, x, y, z, vectors, metric, matrices, half, slack, grid, patch, options, near, span, maxima):
+    """Raise the matrices of all pairs of views by one voxel; `options` = (normalise, first other view)."""
+    views = len(vectors)
+    normalise, skip = options
+    seen = np.int64(0)
+    for k in range(views):
+        if _locate(matrices, half, k, x, y, z, patch, grid, near, span):
+            seen |= np.int64(1) << k
+    if normalise:
+        settled = True
+        for k in range(views):
+            for m in range(k + skip, views):
+                if settled and (seen >> k) & 1 and (seen >> m) & 1:
+                    settled = _settled(out, k, m, weight, grid, span)
+        if settled:
+            return
+    for k in range(views):
+        if (seen >> k) & 1:
+            if normalise and _within_one_patch(k, grid, slack, near, span):
+                maxima[k, 0] = 1.0
+            elif not _patch_maxima(
+                vectors, half, k, metric, x, y, z, patch, abs(slack[k]), normalise, near, span, maxima
+            ):
+                seen &= ~(np.int64(1) << k)
+    for k in range(views):
+        for m in range(k + skip, views):
+            if (seen >> k) & 1 and (seen >> m) & 1:
+                _raise_products(out, k, m, weight, grid, span, maxima)
+
+
+@njit(parallel=True, cache=True)
+def correspondence_kernel(values, logistic, vectors, metric, matrices, half, slack, grid, patch, options, touched, workers):
+    """Patch-level matrices (view, view, patch, patch), float32, upper triangle of views only.
+
+    Args:
+        values: Volume [z, y, x].
+        logistic: (midpoint, slope, lowest, split): weight = 1 / (1 + exp(-slope * (value - midpoint))) from `lowest` up;
+            with slope 0 the value itself, above 0. Voxels above `split` go first.
+        vectors: Of the `RayTable`.
+        metric: Of the `RayTable`.
+        matrices: (view, 3, 4): voxel index (x, y, z, 1) to depth * (row, column, 1).
+        half: (view, 3): bound of half a footprint's rows and columns, and of the depth of a voxel's neighbours.
+        slack: Per view, bound of the ratio of two path lengths within a footprint; its sign is negative where pixels
+            lie so far apart that some footprint may fall between them.
+        grid: Rows and columns of patches.
+        patch: Side of a patch in pixels.
+        options: (normalise, 0 or 1): scale each footprint to a peak of 1; 1 leaves out each view with itself.
+        touched: Upper bound of the number of patches a footprint touches.
+        workers: Number of threads to share the voxels among.
+    """
+    nz, ny, nx = values.shape
+    views, patches = len(vectors), grid[0] * grid[1]
+    midpoint, slope, lowest, split = logistic
+    # One copy a thread: maxima commute, so the result does not depend on how voxels are shared out.
+    partial = np.zeros((workers, views, views, patches, patches), np.float32)
+    for worker in prange(workers):
+        out = partial[worker]
+        span = np.zeros((views, 4), np.int64)
+        near, maxima = np.zeros((views, 3)), np.zeros((views, touched))
+        for phase in range(2):
+            low, high = (split, np.inf) if phase == 0 else (lowest, split)
+            for z in range(worker, nz, workers):
+                for y in range(ny):
+                    for x in range(nx):
+                        value = values[z, y, x]
+                        if low <= value < high:
+                            weight = value if slope == 0.0 else 1.0 / (1.0 + math.exp(slope * (midpoint - value)))
+                            if weight > 0.0:
+                                _add_voxel(
+                                    out, weight, x, y, z, vectors, metric, matrices, half, slack, grid,
+                                    patch, options, near, span, maxima,
+                                )  # fmt: skip
+    result = partial[0]
+    for worker in range(1, workers):
+        result = np.maximum(result, partial[worker])
+    return result

@@ -1,0 +1,148 @@
+"""The true correspondence matrix of two or more views, from geometry alone."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from crossray.correspondence.blocks import block_average
+from crossray.correspondence.patches import TissueWeight, patch_grid
+from crossray.errors import InputError
+from crossray.geometry import Cameras
+from crossray.projection.rays import RayTable, ray_table
+from crossray.volumes.volume import Volume
+
+Definition = Literal["exact", "paper"]
+PAPER_BLOCK = 16
+
+
+def correspondence(
+    volume: Volume,
+    cameras: Cameras,
+    patch: int = 16,
+    definition: Definition = "exact",
+    weight: Callable[[Tensor], Tensor] | None = TissueWeight(),
+    normalise: bool = True,
+    itself: bool = True,
+) -> Float[Tensor, "view view patch patch"]:
+    """Which patches of each view show tissue that patches of each other view show too, and how surely.
+
+    With a^v_k the footprint of voxel v in view k (its column of the Joseph system matrix), n^v_k = a^v_k / max a^v_k (the
+    peak over the whole detector plane, also beyond its edge) and w_v its weight,
+
+        C_kl[P, Q] = max over p in P, q in Q and voxels v of  w_v * n^v_k[p] * n^v_l[q].
+
+    `exact` takes every voxel of the volume and every pixel. `paper` takes the volume averaged over blocks of 16 voxels
+    and one ray a patch. A voxel beside a view's detector matches nothing there.
+
+    Args:
+        volume: Hounsfield units.
+        cameras: Two or more views (one gives its matrix with itself).
+        patch: Side of a patch in pixels; 1 gives the pixel-level matrix, dense.
+        definition: `exact` or `paper`.
+        weight: Maps Hounsfield units to w in [0, 1]; None takes the volume's values as they are.
+        normalise: False gives the plain products p_k p_l^T of the paper's text, p_k^v = w_v * a_k^v in mm, without scaling.
+        itself: False leaves the matrices of each view with itself at 0, to save their time.
+
+    Returns:
+        C, float32, patches numbered row by row; C_lk is the transpose of C_kl.
+
+    Raises:
+        InputError: A patch that does not divide the image, an unknown definition, a source inside the volume.
+
+    Source: the definition is this project's; `paper` follows Dabboussi et al., Self-Supervised Multiview Xray Matching,
+    MICCAI 2025.
+    """
+    if definition not in ("exact", "paper"):
+        raise InputError(f"definition={definition!r} is unknown; choose exact or paper.")
+    grid = patch_grid(cameras.size, patch)
+    if definition == "paper":
+        air = 0.0 if weight is None else -1000.0
+        volume, cameras, patch = block_average(volume, PAPER_BLOCK, air), cameras.regrid(grid), 1
+    return _exact(volume, cameras, grid, patch, weight, normalise, itself)
+
+
+def _exact(
+    volume: Volume,
+    cameras: Cameras,
+    grid: tuple[int, int],
+    patch: int,
+    weight: Callable[[Tensor], Tensor] | None,
+    normalise: bool,
+    itself: bool,
+) -> Float[Tensor, "view view patch patch"]:
+    from numba import get_num_threads
+
+    from crossray.correspondence._cpu import correspondence_kernel
+
+    rays = ray_table(volume, cameras)
+    values, logistic = volume.values, (0.0, 0.0, 0.0, torch.inf)
+    if isinstance(weight, TissueWeight):
+        logistic = weight.logistic()
+    elif weight is not None:
+        values = weight(values)
+    if not normalise:
+        # The projection of a voxel's weight, so the weight enters once a view.
+        values = (values if weight is None else weight(volume.values)).square()
+        logistic = (0.0, 0.0, 0.0, torch.inf)
+    matrices = cameras.projection_matrices() @ volume.world_from_voxel
+    half, touched = _footprint_bounds(matrices, volume, patch, grid)
+    upper = correspondence_kernel(
+        values.numpy(), logistic, rays.vectors.numpy(), rays.metric.numpy(), matrices.numpy(), half.numpy(),
+        _path_slack(rays, volume).numpy(), grid, patch, (normalise, 0 if itself else 1), touched, get_num_threads(),
+    )  # fmt: skip
+    matrix = torch.from_numpy(upper)
+    for k in range(len(cameras)):
+        for m in range(k):
+            matrix[k, m] = matrix[m, k].T
+    return matrix
+
+
+def _corners(volume: Volume) -> Float[Tensor, "corner 3"]:
+    """The eight corner voxels, indices (x, y, z)."""
+    ends = [torch.tensor([0.0, n - 1.0], dtype=torch.float64) for n in reversed(volume.values.shape)]
+    return torch.cartesian_prod(*ends)
+
+
+def _path_slack(rays: RayTable, volume: Volume) -> Float[Tensor, " view"]:
+    """Per view, a bound of the ratio between the paths per slab of two rays that see one voxel; negative unless
+    pixels lie so dense that every voxel is certain to be seen by one of the endless lattice.
+
+    Rays that see a voxel pass within one voxel of its centre, so relative to the distance from the source they differ
+    by at most two voxels, in length as in their dominant component.
+    """
+    corners = _corners(volume)
+    # Least distance between the source and the grid's box, in voxels along its largest component.
+    outside = (-rays.vectors[:, 0]).clamp(min=0).maximum(rays.vectors[:, 0] - corners[-1]).amax(1)
+    spacing = rays.metric.diagonal().sqrt()
+    apart = 2 * spacing.max() / spacing.min() / outside.clamp(min=1e-9)
+    slack = torch.where(apart < 0.25, ((1 + apart) / (1 - apart)) ** 2, torch.inf)
+    # Half a pixel's step must move a ray less than a voxel in the plane of any slab.
+    moved = rays.vectors[:, 2:].abs().amax(-1).sum(1)
+    return torch.where(moved < 0.9, slack, -slack)
+
+
+def _footprint_bounds(
+    matrices: Float[Tensor, "view 3 4"], volume: Volume, patch: int, grid: tuple[int, int]
+) -> tuple[Float[Tensor, "view 3"], int]:
+    """Bounds over the volume of half a footprint's rows and columns and of the depth between neighbours (view, 3), and of
+    the number of patches it can touch.
+
+    Over the cube of a voxel's neighbours, where its tent ends, the projection moves by at most
+    sum_i |m_i - c * d_i| / (depth - sum_i |d_i|) pixels for a centre c; that is largest at a corner of the volume.
+    """
+    corners = torch.nn.functional.pad(_corners(volume), (0, 1), value=1.0)
+    row, column, depth = torch.einsum("vij,cj->ivc", matrices, corners)
+    spread = matrices[:, 2, :3].abs().sum(-1)
+    room = depth.amin(1) - spread
+    if (room <= 0).any():
+        raise InputError(f"{volume.name} reaches behind the source of a view; move the camera out (a larger sod_mm).")
+    halves = []
+    touched = 1
+    for i, numerator in enumerate((row, column)):
+        slope = matrices[:, None, i, :3] - (numerator / depth)[..., None] * matrices[:, None, 2, :3]
+        halves.append(slope.abs().sum(-1).amax(1) / room + 1e-9)
+        touched *= int(2 * float(halves[i].max()) / patch) + 2
+    return torch.stack([*halves, spread], 1), touched

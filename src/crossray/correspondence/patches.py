@@ -1,0 +1,54 @@
+"""What weighs a voxel in the truth, and how an image divides into patches."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from crossray.errors import InputError
+
+
+@dataclass(frozen=True)
+class TissueWeight:
+    """Logistic weight of a voxel by its Hounsfield units; air weighs nothing.
+
+    w = 1 / (1 + exp(-slope * (hu - midpoint))), and 0 below `air_hu`.
+
+    Args:
+        midpoint_hu: Where the weight is 1/2.
+        slope_per_hu: Steepness.
+        air_hu: Below it the weight is 0.
+
+    Example:
+        >>> TissueWeight()(torch.tensor([-1000.0, -150.0, 1250.0])).tolist()
+        [0.0, 0.5, 0.9990890026092529]
+    """
+
+    midpoint_hu: float = -150.0
+    slope_per_hu: float = 0.005
+    air_hu: float = -500.0
+
+    def __call__(self, hu: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Weights in [0, 1], float32."""
+        weight = torch.sigmoid(self.slope_per_hu * (hu - self.midpoint_hu))
+        return weight.masked_fill_(hu < self.air_hu, 0.0)
+
+    def logistic(self) -> tuple[float, float, float, float]:
+        """Midpoint, slope, the lowest HU that weighs anything, and the HU where the weight is 0.9."""
+        return self.midpoint_hu, self.slope_per_hu, self.air_hu, self.midpoint_hu + math.log(9.0) / self.slope_per_hu
+
+
+BONE_WEIGHT = TissueWeight(midpoint_hu=250.0, slope_per_hu=0.02, air_hu=0.0)
+
+
+def patch_grid(size: tuple[int, int], patch: int) -> tuple[int, int]:
+    """Rows and columns of the patch grid of an image.
+
+    Raises:
+        InputError: A patch that does not divide the image.
+    """
+    if patch < 1 or size[0] % patch or size[1] % patch:
+        raise InputError(f"patch={patch} does not divide images of {size[0]} x {size[1]} pixels; choose a common divisor.")
+    return size[0] // patch, size[1] // patch
