@@ -22,10 +22,10 @@ def train_matcher_recipe(preset: str) -> TrainConfig:
         published = OptimizerConfig(rate=1e-4, warmup=1000, weight_decay=0.0, average=0.0)
         return TrainConfig(matcher=matcher, steps=648_750, optimizer=published)
     if preset == "small":
-        return TrainConfig(matcher=matcher, steps=10_000)
+        return TrainConfig(matcher=matcher, steps=10_000, optimizer=OptimizerConfig(rate=2e-3))
     return TrainConfig(
         matcher=matcher,
         steps=200,
         batch=8,
-        optimizer=OptimizerConfig(rate=1e-3, warmup=20, average=0.98),
+        optimizer=OptimizerConfig(rate=3e-3, warmup=20, average=0.98),
     )
