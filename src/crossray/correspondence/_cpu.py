@@ -77,9 +77,9 @@ def _within_one_patch(k, grid, slack, near, span):
 
 
 @njit(inline="always")
-def _nearest(center, low, high):
-    """The whole number in [low, high] nearest to the centre."""
-    return min(max(int(math.floor(center + 0.5)), low), high)
+def _held(index, low, high):
+    """The whole number in [low, high] nearest to an index."""
+    return min(max(index, low), high)
 
 
 @njit
@@ -88,13 +88,17 @@ def _largest_weight(vectors, half, k, metric, x, y, z, slack, center, region):
 
     A pixel delta rows from the centre sees the voxel at least delta / half voxels off along an axis, so its tent is at
     most 1 - delta / half, and no path within the footprint is longer than another by more than the factor `slack`. So
-    only pixels about as near to the centre as the nearest one can exceed it.
+    only pixels about as near to the centre as the four nearest ones can exceed those.
     """
     low_row, high_row, low_column, high_column = region
-    row, column = _nearest(center[0], low_row, high_row), _nearest(center[1], low_column, high_column)
-    tent = _tent(vectors, k, x, y, z, row, column)
-    path = _path_per_slab(vectors, k, metric, row, column)
-    largest, reach = tent * path, 1.0 - tent / slack
+    above, left = int(math.floor(center[0])), int(math.floor(center[1]))
+    path = _path_per_slab(vectors, k, metric, _held(above, low_row, high_row), _held(left, low_column, high_column))
+    tent = 0.0
+    for r in range(_held(above, low_row, high_row), _held(above + 1, low_row, high_row) + 1):
+        for c in range(_held(left, low_column, high_column), _held(left + 1, low_column, high_column) + 1):
+            tent = max(tent, _tent(vectors, k, x, y, z, r, c))
+    # The tents are those of other paths, so their own maximum is found again below.
+    largest, reach = 0.0, 1.0 - tent / slack
     rows, columns = reach * half[k, 0], reach * half[k, 1]
     low_row, high_row = max(low_row, math.ceil(center[0] - rows)), min(high_row, math.floor(center[0] + rows))
     low_column = max(low_column, math.ceil(center[1] - columns))

@@ -15,7 +15,7 @@ from crossray.projection.rays import RayTable, ray_table
 from crossray.volumes.volume import Volume
 
 Definition = Literal["exact", "paper"]
-PAPER_BLOCK = 16
+PAPER_BLOCK = (16, 16, 16)
 
 
 def correspondence(

@@ -69,7 +69,7 @@ def sample_cameras(
     keep_in = reach_mm if sampling.protocol == "clinical" else None
     low, high = sampling.field_mm
     if keep_in is not None:
-        high = min(high, max(low, (keep_in[1] - keep_in[0]) / 1.1))
+        high = min(high, max(low, (keep_in[1] - keep_in[0]) / 1.25))
     field = rng.uniform(low, high)
     angles = _clinical_angles(rng, sampling) if sampling.protocol == "clinical" else _uniform_angles(rng, sampling)
     sod = rng.uniform(*sampling.sod_mm, sampling.views)
@@ -91,7 +91,7 @@ def sample_cameras(
 
 def _keep_within(center_z: float, field: float, reach: tuple[float, float], isocenter_z: float) -> float:
     """Shift downwards, mm, that puts a window's centre as near `center_z` as keeps the window within reach."""
-    low, high = reach[0] + 0.55 * field, reach[1] - 0.55 * field
+    low, high = reach[0] + 0.64 * field, reach[1] - 0.64 * field
     center = min(max(center_z, low), high) if low <= high else 0.5 * (reach[0] + reach[1])
     return isocenter_z - center
 

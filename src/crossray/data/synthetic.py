@@ -1,0 +1,172 @@
+"""Endless training pairs from CTs and phantoms: sample i depends on i alone, whoever makes it."""
+
+import os
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from crossray.data.augment import augment
+from crossray.data.sample import SampleConfig, Source, lateral_cut, make_sample, prepare
+from crossray.errors import InputError
+from crossray.volumes.io import CtFile, list_cts, read_ct
+from crossray.volumes.phantom import phantom
+from crossray.volumes.resample import crop
+from crossray.volumes.table import body_box, remove_table
+from crossray.volumes.volume import Volume
+
+LIMBS = ("hand", "knee", "ankle")
+
+
+@dataclass(frozen=True)
+class SyntheticConfig:
+    """Where training pairs come from.
+
+    Args:
+        ct: Folder of CTs; empty for phantoms alone. Where it proposes splits, only `split` is used.
+        split: Which people of the folder.
+        phantoms: How many phantoms join them.
+        phantom_share: Share of samples drawn from phantoms, where there are CTs too.
+        uniform_share: Share of samples with directions uniform on the sphere instead of clinical ones.
+        distinct: Number of different poses; they come back with new appearance and flips. 0 draws endlessly.
+        shown: How many of a pose's views a sample shows, in any order; more views a pose make more pairs a rendering.
+        seed: Of everything drawn.
+        sample: What a sample is.
+    """
+
+    ct: str = ""
+    split: str = "train"
+    phantoms: int = 24
+    phantom_share: float = 0.3
+    uniform_share: float = 0.0
+    distinct: int = 0
+    shown: int = 2
+    seed: int = 0
+    sample: SampleConfig = field(default_factory=SampleConfig)
+
+
+class SyntheticPairs(Dataset[dict[str, Tensor]]):
+    """Samples on the fly, as `images` (view, row, column) and `correspondence` (view, view, patch, patch).
+
+    Args:
+        config: Where they come from.
+        cache: Folder that keeps the volumes made ready and, with `distinct`, the poses rendered; None keeps nothing.
+
+    Raises:
+        InputError: A CT that cannot be read, no CT of the split and no phantom.
+    """
+
+    def __init__(self, config: SyntheticConfig, cache: Path | None = None) -> None:
+        self.config = config
+        self.cache = cache
+        self._ready: dict[str, Source] = {}
+        files = training_files(config)
+        self._files = {file.path.name: file.path for file in files}
+        self._phantoms = [f"phantom {LIMBS[i % 3]} {i // 3}" for i in range(config.phantoms)]
+        self.names = [*self._files, *self._phantoms]
+        if not self.names:
+            raise InputError(f"{config.ct or 'The data'} gives no CT of split {config.split!r} and phantoms=0; give one or the other.")
+        self.weights = self._weigh()
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        base, visit = index, 0
+        if self.config.distinct:
+            visit, place = divmod(index, self.config.distinct)
+            base = place if visit == 0 else int(_order(self.config, visit)[place])
+        lines, matrix = self.pose(base)
+        rng = np.random.default_rng([self.config.seed, 2, base, visit])
+        shown = rng.permutation(len(lines))[: self.config.shown]
+        lines, matrix = lines[shown], matrix[shown][:, shown]
+        return augment(lines, matrix, rng, self.config.sample.thin)
+
+    def pose(self, base: int) -> tuple[Tensor, Tensor]:
+        """Line integrals (view, row, column) and truth of one drawn pose."""
+        kept = self.cache / "poses" / f"{base:07d}.npz" if self.cache and self.config.distinct else None
+        if kept is None or not kept.exists():
+            rng = np.random.default_rng([self.config.seed, 0, base])
+            name = self.names[rng.choice(len(self.names), p=self.weights)]
+            sample = make_sample(self.source(name), int(rng.integers(2**62)), self._sample_config(rng))
+            if kept is None:
+                return sample.lines, sample.correspondence
+            _keep_pose(kept, sample.lines, sample.correspondence)
+        return _kept_pose(kept)
+
+    def source(self, name: str) -> Source:
+        """A CT or phantom made ready for sampling."""
+        if name not in self._ready:
+            self._ready[name] = prepare(self._volume(name), self.config.sample)
+        return self._ready[name]
+
+    def _sample_config(self, rng: np.random.Generator) -> SampleConfig:
+        if rng.random() >= self.config.uniform_share:
+            return self.config.sample
+        return replace(self.config.sample, views=replace(self.config.sample.views, protocol="uniform"))
+
+    def _volume(self, name: str) -> Volume:
+        kept = self.cache / "volumes" / f"{name.replace(' ', '_')}.npz" if self.cache else None
+        if kept is not None and kept.exists():
+            with np.load(kept) as data:
+                return Volume(torch.from_numpy(data["hu"].astype(np.float32)), torch.from_numpy(data["affine"]), name)
+        volume = clean_ct(self._files[name]) if name in self._files else phantom(name.split()[1], int(name.split()[2]))
+        if kept is not None:
+            _write_npz(kept, hu=volume.values.round().to(torch.int16).numpy(), affine=volume.world_from_voxel.numpy())
+            return self._volume(name)
+        return volume
+
+    def _weigh(self) -> np.ndarray:
+        """Chance of each source: whole limbs count more than pieces of trunk cut on all sides."""
+        cts = np.array([(1 - lateral_cut(self._volume(name))) ** 2 for name in self._files])
+        phantoms = np.ones(len(self._phantoms))
+        share = self.config.phantom_share if len(cts) and len(phantoms) else float(len(cts) == 0)
+        scaled = [part / part.sum() * s for part, s in ((cts, 1 - share), (phantoms, share)) if len(part)]
+        return np.concatenate(scaled)
+
+
+@lru_cache(maxsize=4)
+def _order(config: SyntheticConfig, visit: int) -> np.ndarray:
+    """In which order the poses come back."""
+    return np.random.default_rng([config.seed, 1, visit]).permutation(config.distinct)
+
+
+def training_files(config: SyntheticConfig) -> list[CtFile]:
+    """The CTs of the configuration's split; all of them where the folder proposes no splits."""
+    if not config.ct:
+        return []
+    files = list_cts(Path(config.ct))
+    if any(file.split for file in files):
+        files = [file for file in files if file.split == config.split]
+    return files
+
+
+def clean_ct(path: Path) -> Volume:
+    """A CT without couch, cut to the body."""
+    volume = remove_table(read_ct(path))
+    return crop(volume, body_box(volume))
+
+
+def _keep_pose(path: Path, lines: Tensor, matrix: Tensor) -> None:
+    _write_npz(
+        path,
+        lines=lines.to(torch.float16).numpy(),
+        matrix=(matrix * 255).round().to(torch.uint8).numpy(),
+    )
+
+
+def _kept_pose(path: Path) -> tuple[Tensor, Tensor]:
+    with np.load(path) as data:
+        lines = torch.from_numpy(data["lines"].astype(np.float32))
+        matrix = torch.from_numpy(data["matrix"].astype(np.float32) / 255)
+    return lines, matrix
+
+
+def _write_npz(path: Path, **arrays: np.ndarray) -> None:
+    """Write whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with open(partial, "wb") as file:
+        np.savez_compressed(file, **arrays)
+    os.replace(partial, path)
