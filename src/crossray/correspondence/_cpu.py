@@ -12,12 +12,12 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from crossray.projection._cpu import dominant_axis, ray_length
+from crossray.projection._cpu import dominant_axis, ray_length, ray_stay, slab_share
 
 
 @njit(inline="always")
 def _tent(vectors, k, x, y, z, row, column):
-    """Bilinear weight of voxel (x, y, z) in the ray of a pixel."""
+    """Bilinear weight of voxel (x, y, z) in the ray of a pixel, for voxels off the border and in front of the detector."""
     dx = vectors[k, 1, 0] + row * vectors[k, 2, 0] + column * vectors[k, 3, 0]
     dy = vectors[k, 1, 1] + row * vectors[k, 2, 1] + column * vectors[k, 3, 1]
     dz = vectors[k, 1, 2] + row * vectors[k, 2, 2] + column * vectors[k, 3, 2]
@@ -32,9 +32,29 @@ def _tent(vectors, k, x, y, z, row, column):
     else:
         t = uz / dz
         a, b = t * dx - ux, t * dy - uy
-    if t <= 0.0 or t >= 1.0:
-        return 0.0
     return max(0.0, 1.0 - abs(a)) * max(0.0, 1.0 - abs(b))
+
+
+@njit(inline="always")
+def _held_tent(position, index, size):
+    return max(0.0, 1.0 - abs(min(max(position, 0.0), size - 1.0) - index))
+
+
+@njit
+def _border_weight(vectors, k, metric, size, voxel, row, column):
+    """Joseph weight of any voxel in the ray of a pixel, mm: its entry in the system matrix."""
+    dx = vectors[k, 1, 0] + row * vectors[k, 2, 0] + column * vectors[k, 3, 0]
+    dy = vectors[k, 1, 1] + row * vectors[k, 2, 1] + column * vectors[k, 3, 1]
+    dz = vectors[k, 1, 2] + row * vectors[k, 2, 2] + column * vectors[k, 3, 2]
+    d, axis = (dx, dy, dz), dominant_axis(dx, dy, dz)
+    source = (vectors[k, 0, 0], vectors[k, 0, 1], vectors[k, 0, 2])
+    low, high, a0, da, b0, db = ray_stay(size, axis, source, d)
+    i, a_axis, b_axis = voxel[axis], (axis + 1) % 3, (axis + 2) % 3
+    weight = slab_share(low, high, i)
+    weight *= _held_tent(a0 + i * da, voxel[a_axis], size[a_axis]) * _held_tent(b0 + i * db, voxel[b_axis], size[b_axis])
+    if weight == 0.0:
+        return 0.0
+    return weight * ray_length(metric, dx, dy, dz) / abs(d[axis])
 
 
 @njit(inline="always")
@@ -54,7 +74,6 @@ def _locate(matrices, half, k, x, y, z, patch, grid, near, span):
     if depth <= half[k, 2]:
         return False
     scale = 1.0 / depth
-    # Rays through the voxel's neighbourhood must reach it before the detector.
     near[k, 2] = depth + half[k, 2]
     for i in range(2):
         center = matrices[k, i, 0] * x + matrices[k, i, 1] * y + matrices[k, i, 2] * z + matrices[k, i, 3]
@@ -69,11 +88,17 @@ def _locate(matrices, half, k, x, y, z, patch, grid, near, span):
 
 
 @njit(inline="always")
-def _within_one_patch(k, grid, slack, near, span):
-    """True if some pixel sees the voxel, and every pixel that does lies in one patch of the detector."""
+def _plain(k, border, near):
+    """True if every ray that sees the voxel crosses its whole slab: off the volume's border, in front of the detector."""
+    return not border and near[k, 2] < 1.0
+
+
+@njit(inline="always")
+def _within_one_patch(k, grid, slack, span):
+    """True if some pixel sees a plain voxel, and every pixel that does lies in one patch of the detector."""
     alone = span[k, 0] == span[k, 1] and span[k, 2] == span[k, 3]
     rows = 0 <= span[k, 0] < grid[0]
-    return alone and rows and 0 <= span[k, 2] < grid[1] and slack[k] > 0.0 and near[k, 2] < 1.0
+    return alone and rows and 0 <= span[k, 2] < grid[1] and slack[k] > 0.0
 
 
 @njit(inline="always")
@@ -112,7 +137,17 @@ def _largest_weight(vectors, half, k, metric, x, y, z, slack, center, region):
 
 
 @njit
-def _patch_maxima(vectors, half, k, metric, x, y, z, patch, slack, normalise, near, span, maxima):
+def _largest_border_weight(vectors, k, metric, size, x, y, z, region):
+    """The same where the tent is cut or held at the volume's border: every pixel is looked at."""
+    largest = 0.0
+    for r in range(region[0], region[1] + 1):
+        for c in range(region[2], region[3] + 1):
+            largest = max(largest, _border_weight(vectors, k, metric, size, (x, y, z), r, c))
+    return largest
+
+
+@njit
+def _patch_maxima(vectors, half, k, metric, size, x, y, z, border, patch, slack, normalise, near, span, maxima):
     """Fill `maxima` with the footprint's maximum in each patch of the span; False if no ray sees the voxel."""
     first_row, last_row = int(math.ceil(near[k, 0] - half[k, 0])), int(math.floor(near[k, 0] + half[k, 0]))
     first_column, last_column = int(math.ceil(near[k, 1] - half[k, 1])), int(math.floor(near[k, 1] + half[k, 1]))
@@ -126,7 +161,10 @@ def _patch_maxima(vectors, half, k, metric, x, y, z, patch, slack, normalise, ne
             largest = 0.0
             if top <= bottom and left <= right:
                 region = (top, bottom, left, right)
-                largest = _largest_weight(vectors, half, k, metric, x, y, z, slack, center, region)
+                if _plain(k, border, near):
+                    largest = _largest_weight(vectors, half, k, metric, x, y, z, slack, center, region)
+                else:
+                    largest = _largest_border_weight(vectors, k, metric, size, x, y, z, region)
             maxima[k, at] = largest
             peak = max(peak, largest)
             at += 1
@@ -167,10 +205,13 @@ def _settled(out, k, m, weight, grid, span):
 
 
 @njit(inline="always")
-def _add_voxel(out, weight, x, y, z, vectors, metric, matrices, half, slack, grid, patch, options, near, span, maxima):
+def _add_voxel(
+    out, weight, size, x, y, z, vectors, metric, matrices, half, slack, grid, patch, options, near, span, maxima
+):
     """Raise the matrices of all pairs of views by one voxel; `options` = (normalise, first other view)."""
     views = len(vectors)
     normalise, skip = options
+    border = x < 2 or y < 2 or z < 2 or x > size[0] - 3 or y > size[1] - 3 or z > size[2] - 3
     seen = np.int64(0)
     for k in range(views):
         if _locate(matrices, half, k, x, y, z, patch, grid, near, span):
@@ -185,10 +226,10 @@ def _add_voxel(out, weight, x, y, z, vectors, metric, matrices, half, slack, gri
             return
     for k in range(views):
         if (seen >> k) & 1:
-            if normalise and _within_one_patch(k, grid, slack, near, span):
+            if normalise and _plain(k, border, near) and _within_one_patch(k, grid, slack, span):
                 maxima[k, 0] = 1.0
             elif not _patch_maxima(
-                vectors, half, k, metric, x, y, z, patch, abs(slack[k]), normalise, near, span, maxima
+                vectors, half, k, metric, size, x, y, z, border, patch, abs(slack[k]), normalise, near, span, maxima
             ):
                 seen &= ~(np.int64(1) << k)
     for k in range(views):
@@ -218,6 +259,7 @@ def correspondence_kernel(values, logistic, vectors, metric, matrices, half, sla
         workers: Number of threads to share the voxels among.
     """
     nz, ny, nx = values.shape
+    size = (nx, ny, nz)
     views, patches = len(vectors), grid[0] * grid[1]
     midpoint, slope, lowest, split = logistic
     # One copy a thread: maxima commute, so the result does not depend on how voxels are shared out.
@@ -236,7 +278,7 @@ def correspondence_kernel(values, logistic, vectors, metric, matrices, half, sla
                             weight = value if slope == 0.0 else 1.0 / (1.0 + math.exp(slope * (midpoint - value)))
                             if weight > 0.0:
                                 _add_voxel(
-                                    out, weight, x, y, z, vectors, metric, matrices, half, slack, grid,
+                                    out, weight, size, x, y, z, vectors, metric, matrices, half, slack, grid,
                                     patch, options, near, span, maxima,
                                 )  # fmt: skip
     result = partial[0]

@@ -37,7 +37,12 @@ class TissueWeight:
 
     def logistic(self) -> tuple[float, float, float, float]:
         """Midpoint, slope, the lowest HU that weighs anything, and the HU where the weight is 0.9."""
-        return self.midpoint_hu, self.slope_per_hu, self.air_hu, self.midpoint_hu + math.log(9.0) / self.slope_per_hu
+        return (
+            self.midpoint_hu,
+            self.slope_per_hu,
+            self.air_hu,
+            self.midpoint_hu + math.log(9.0) / self.slope_per_hu,
+        )
 
 
 BONE_WEIGHT = TissueWeight(midpoint_hu=250.0, slope_per_hu=0.02, air_hu=0.0)
@@ -50,5 +55,7 @@ def patch_grid(size: tuple[int, int], patch: int) -> tuple[int, int]:
         InputError: A patch that does not divide the image.
     """
     if patch < 1 or size[0] % patch or size[1] % patch:
-        raise InputError(f"patch={patch} does not divide images of {size[0]} x {size[1]} pixels; choose a common divisor.")
+        raise InputError(
+            f"patch={patch} does not divide images of {size[0]} x {size[1]} pixels; choose a common divisor."
+        )
     return size[0] // patch, size[1] // patch

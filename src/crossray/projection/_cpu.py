@@ -27,37 +27,66 @@ def ray_length(metric, dx, dy, dz):
 
 @njit
 def _clip(low, high, start, step, first, last):
-    """Shrink [low, high] to the slabs i with first < start + i * step < last."""
+    """Shrink [low, high] to where first <= start + i * step <= last."""
     if step == 0.0:
-        if not first < start < last:
-            return 1.0, 0.0
-        return low, high
+        if first <= start <= last:
+            return low, high
+        return 1.0, 0.0
     one, other = (first - start) / step, (last - start) / step
     return max(low, min(one, other)), min(high, max(one, other))
 
 
-@njit(fastmath=False)
-def _border_sample(flat, base, a, b, size_a, size_b, stride_a, stride_b):
-    """Bilinear value where some of the four taps may lie outside, in air."""
-    low_a, low_b = math.floor(a), math.floor(b)
-    fa, fb = a - low_a, b - low_b
-    j, k = int(low_a), int(low_b)
-    total = 0.0
-    for dj in range(2):
-        for dk in range(2):
-            if 0 <= j + dj < size_a and 0 <= k + dk < size_b:
-                weight = (fa if dj else 1.0 - fa) * (fb if dk else 1.0 - fb)
-                total += weight * flat[base + (j + dj) * stride_a + (k + dk) * stride_b]
-    return total
+@njit(inline="always")
+def _margin(size):
+    """A volume of one layer is one voxel thick; others reach from the first to the last voxel centre."""
+    return 0.5 if size == 1 else 0.0
+
+
+@njit
+def ray_stay(size, axis, source, d):
+    """A ray's stay in the volume, from source to pixel, as indices (low, high) along its dominant axis, and its
+    positions a0 + i * da, b0 + i * db in the two other axes; low > high where it misses."""
+    a_axis, b_axis = (axis + 1) % 3, (axis + 2) % 3
+    da, db = d[a_axis] / d[axis], d[b_axis] / d[axis]
+    a0 = source[a_axis] - source[axis] * da
+    b0 = source[b_axis] - source[axis] * db
+    end = source[axis] + d[axis]
+    margin = _margin(size[axis])
+    low = max(-margin, min(source[axis], end))
+    high = min(size[axis] - 1.0 + margin, max(source[axis], end))
+    margin = _margin(size[a_axis])
+    low, high = _clip(low, high, a0, da, -margin, size[a_axis] - 1.0 + margin)
+    margin = _margin(size[b_axis])
+    low, high = _clip(low, high, b0, db, -margin, size[b_axis] - 1.0 + margin)
+    return low, high, a0, da, b0, db
+
+
+@njit(inline="always")
+def slab_share(low, high, i):
+    """Share of the slab [i - 1/2, i + 1/2] within a stay."""
+    return max(0.0, min(high, i + 0.5) - max(low, i - 0.5))
+
+
+@njit
+def _held_sample(flat, base, a, b, size_a, size_b, stride_a, stride_b):
+    """Bilinear value at a position held within the outer voxel centres."""
+    a, b = min(max(a, 0.0), size_a - 1.0), min(max(b, 0.0), size_b - 1.0)
+    j, k = max(0, min(int(a), size_a - 2)), max(0, min(int(b), size_b - 2))
+    next_a, next_b = stride_a if size_a > 1 else 0, stride_b if size_b > 1 else 0
+    fa, fb = a - j, b - k
+    at = base + j * stride_a + k * stride_b
+    lower = flat[at] + fb * (flat[at + next_b] - flat[at])
+    upper = flat[at + next_a] + fb * (flat[at + next_a + next_b] - flat[at + next_a])
+    return lower + fa * (upper - lower)
 
 
 @njit(fastmath={"contract", "reassoc", "nsz"})
-def _interior_sum(flat, begin, end, a0, da, b0, db, stride, stride_a, stride_b):
-    """Sum of bilinear values over slabs begin..end-1, all four taps of each inside the volume."""
+def _inner_sum(flat, begin, end, a0, da, b0, db, size_a, size_b, stride, stride_a, stride_b):
+    """Sum of bilinear values over slabs begin..end-1, all inside; the bounds only absorb rounding."""
     total = 0.0
     for i in range(begin, end):
         a, b = a0 + i * da, b0 + i * db
-        j, k = int(a), int(b)
+        j, k = max(0, min(int(a), size_a - 2)), max(0, min(int(b), size_b - 2))
         fa, fb = np.float32(a - j), np.float32(b - k)
         at = i * stride + j * stride_a + k * stride_b
         near, far = flat[at], flat[at + stride_b]
@@ -69,36 +98,25 @@ def _interior_sum(flat, begin, end, a0, da, b0, db, stride, stride_a, stride_b):
 
 
 @njit
-def _ray_sum(flat, size, strides, axis, source, dx, dy, dz):
-    """Sum over slabs of the interpolated values along one ray."""
+def _ray_sum(flat, size, strides, axis, source, d):
+    """Sum over slabs of the interpolated values along one ray, each by its share."""
+    low, high, a0, da, b0, db = ray_stay(size, axis, source, d)
+    if low >= high:
+        return 0.0
     a_axis, b_axis = (axis + 1) % 3, (axis + 2) % 3
-    d = (dx, dy, dz)
-    da, db = d[a_axis] / d[axis], d[b_axis] / d[axis]
-    a0 = source[a_axis] - source[axis] * da
-    b0 = source[b_axis] - source[axis] * db
     size_a, size_b = size[a_axis], size[b_axis]
     stride, stride_a, stride_b = strides[axis], strides[a_axis], strides[b_axis]
-    low, high = _clip(0.0, size[axis] - 1.0, source[axis], d[axis], -math.inf, math.inf)
-    # Only slabs between the source (t = 0) and the pixel (t = 1).
-    end_a, end_b = source[axis], source[axis] + d[axis]
-    low, high = max(low, min(end_a, end_b)), min(high, max(end_a, end_b))
-    low, high = _clip(low, high, a0, da, -1.0, size_a)
-    low, high = _clip(low, high, b0, db, -1.0, size_b)
-    if low > high:
-        return 0.0
-    begin, end = int(math.ceil(low)), int(math.floor(high)) + 1
-    inner_low, inner_high = _clip(low, high, a0, da, 0.0, size_a - 1.0)
-    inner_low, inner_high = _clip(inner_low, inner_high, b0, db, 0.0, size_b - 1.0)
-    inner_begin, inner_end = begin, begin
-    if inner_high - inner_low > 1e-6:
-        # A hair inside, so that rounding never lets a tap leave the volume.
-        inner_begin = max(begin, int(math.ceil(inner_low + 1e-7)))
-        inner_end = max(inner_begin, min(end, int(math.floor(inner_high - 1e-7)) + 1))
-    total = _interior_sum(flat, inner_begin, inner_end, a0, da, b0, db, stride, stride_a, stride_b)
-    for i in range(begin, inner_begin):
-        total += _border_sample(flat, i * stride, a0 + i * da, b0 + i * db, size_a, size_b, stride_a, stride_b)
-    for i in range(inner_end, end):
-        total += _border_sample(flat, i * stride, a0 + i * da, b0 + i * db, size_a, size_b, stride_a, stride_b)
+    first = max(0, int(math.floor(low + 0.5)))
+    last = min(size[axis] - 1, int(math.floor(high + 0.5)))
+    total = 0.0
+    if size_a > 1 and size_b > 1:
+        total = _inner_sum(flat, first + 1, last, a0, da, b0, db, size_a, size_b, stride, stride_a, stride_b)
+    else:
+        for i in range(first + 1, last):
+            total += _held_sample(flat, i * stride, a0 + i * da, b0 + i * db, size_a, size_b, stride_a, stride_b)
+    for i in range(first, last + 1, max(1, last - first)):
+        value = _held_sample(flat, i * stride, a0 + i * da, b0 + i * db, size_a, size_b, stride_a, stride_b)
+        total += slab_share(low, high, i) * value
     return total
 
 
@@ -111,14 +129,14 @@ def project_kernel(values, vectors, metric, rows, columns):
     out = np.empty((len(vectors), rows, columns), np.float32)
     for line in prange(len(vectors) * rows):
         view, row = line // rows, line % rows
-        source, first = vectors[view, 0], vectors[view, 1]
-        row_step, column_step = vectors[view, 2], vectors[view, 3]
+        source = (vectors[view, 0, 0], vectors[view, 0, 1], vectors[view, 0, 2])
+        first, row_step, column_step = vectors[view, 1], vectors[view, 2], vectors[view, 3]
         for column in range(columns):
             dx = first[0] + row * row_step[0] + column * column_step[0]
             dy = first[1] + row * row_step[1] + column * column_step[1]
             dz = first[2] + row * row_step[2] + column * column_step[2]
+            d = (dx, dy, dz)
             axis = dominant_axis(dx, dy, dz)
-            largest = abs((dx, dy, dz)[axis])
-            path = ray_length(metric, dx, dy, dz) / largest
-            out[view, row, column] = path * _ray_sum(flat, size, strides, axis, source, dx, dy, dz)
+            path = ray_length(metric, dx, dy, dz) / abs(d[axis])
+            out[view, row, column] = path * _ray_sum(flat, size, strides, axis, source, d)
     return out

@@ -46,7 +46,9 @@ class Appearance:
 
     def __call__(self, lines: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:
         """A radiograph in [0, 1], bone bright, of line integrals of attenuation (dimensionless)."""
-        intensity = torch.exp(-self.exposure * lines) + self.scatter * _blurred(torch.exp(-self.exposure * lines), 0.1)
+        intensity = torch.exp(-self.exposure * lines) + self.scatter * _blurred(
+            torch.exp(-self.exposure * lines), 0.1
+        )
         if self.photons > 0:
             noise = torch.randn(lines.shape, generator=torch.Generator().manual_seed(self.seed))
             intensity = intensity + noise * (intensity / self.photons).sqrt()
@@ -78,7 +80,9 @@ def sample_appearance(rng: np.random.Generator, *, inverted: float = 0.0) -> App
     )
 
 
-def render(volume: Volume, cameras: Cameras, seed: int | None = 0, kev: float = 60.0) -> Float[Tensor, "view row column"]:
+def render(
+    volume: Volume, cameras: Cameras, seed: int | None = 0, kev: float = 60.0
+) -> Float[Tensor, "view row column"]:
     """Radiographs of a CT: attenuation, line integrals, and an appearance drawn from the seed for each view.
 
     Args:
@@ -101,7 +105,10 @@ def render(volume: Volume, cameras: Cameras, seed: int | None = 0, kev: float = 
 
 def stretch(image: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:
     """Map the 1 % and 99 % quantiles to 0 and 1 and clip; an image of one single value becomes 0."""
-    values = np.partition(image.numpy().ravel(), ranks := [round(q * (image.numel() - 1)) for q in (DARKEST, BRIGHTEST)])
+    values = np.partition(
+        image.numpy().ravel(),
+        ranks := [round(q * (image.numel() - 1)) for q in (DARKEST, BRIGHTEST)],
+    )
     low, high = float(values[ranks[0]]), float(values[ranks[1]])
     if high <= low:
         low, high = float(image.min()), float(image.max())

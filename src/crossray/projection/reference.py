@@ -10,16 +10,18 @@ from crossray.projection.rays import RayTable
 def project_reference(values: Float[Tensor, "z y x"], rays: RayTable) -> Float[Tensor, "view row column"]:
     """Line integrals by Joseph's method, in mm times the unit of `values`, float64.
 
-    Along each ray's dominant voxel axis, at every slab between source and pixel: bilinear interpolation in the two
-    other axes, times the path length per slab. Outside the volume is air (0).
+    The volume fills the box of its voxel centres (an axis of one voxel: that voxel); outside is air. A ray counts for its
+    stay in that box, between source and pixel. Along the ray's dominant voxel axis, every slab adds the value at the
+    ray's position in it, bilinear in the two other axes, times the path length per slab, times the share of the slab
+    (half a voxel to either side) that the stay covers; positions are held within the box.
 
     Args:
         values: The volume, any float dtype; carries gradients.
         rays: From `ray_table`.
 
-    Source: Joseph, IEEE Trans Med Imaging 1 (1982) 192.
+    Source: Joseph, IEEE Trans Med Imaging 1 (1982) 192; ends of rays as in RTK's JosephForwardProjectionImageFilter.
     """
-    volume = torch.nn.functional.pad(values.to(torch.float64).permute(2, 1, 0), (1, 1) * 3)
+    volume = values.to(torch.float64).permute(2, 1, 0)
     rows = torch.arange(rays.size[0], dtype=torch.float64)[:, None, None]
     columns = torch.arange(rays.size[1], dtype=torch.float64)[:, None]
     views = []
@@ -30,12 +32,11 @@ def project_reference(values: Float[Tensor, "z y x"], rays: RayTable) -> Float[T
         length = torch.einsum("...i,ij,...j->...", direction, rays.metric, direction).sqrt()
         total = torch.zeros_like(length)
         for axis in range(3):
-            along, a, b = axis, (axis + 1) % 3, (axis + 2) % 3
-            slabs = volume.permute(along, a, b)
+            axes = [axis, (axis + 1) % 3, (axis + 2) % 3]
             chosen = dominant == axis
-            d = direction[chosen]
-            path = length[chosen] / d[:, along].abs()
-            total[chosen] = path * _sum_slabs(slabs, source[[along, a, b]], d[:, [along, a, b]])
+            d = direction[chosen][:, axes]
+            path = length[chosen] / d[:, 0].abs()
+            total[chosen] = path * _sum_slabs(volume.permute(axes), source[axes], d)
         views.append(total)
     return torch.stack(views)
 
@@ -43,19 +44,36 @@ def project_reference(values: Float[Tensor, "z y x"], rays: RayTable) -> Float[T
 def _sum_slabs(
     slabs: Float[Tensor, "along a b"], source: Float[Tensor, " 3"], direction: Float[Tensor, "ray 3"]
 ) -> Float[Tensor, " ray"]:
-    """Sum over slabs of the bilinearly interpolated values; `slabs` is padded by one voxel of air."""
+    """Sum over slabs of the bilinearly interpolated values, each by the share that a ray's stay covers."""
     total = torch.zeros_like(direction[:, 0])
-    _, size_a, size_b = slabs.shape
-    for i in range(slabs.shape[0] - 2):
+    low, high = _stay(source, direction, slabs.shape)
+    last_a, last_b = slabs.shape[1] - 1, slabs.shape[2] - 1
+    for i in range(slabs.shape[0]):
+        share = (high.clamp(max=i + 0.5) - low.clamp(min=i - 0.5)).clamp(min=0)
         t = (i - source[0]) / direction[:, 0]
-        # Positions in the padded slab, held just outside of it where they are: there, both taps are air.
-        a = (source[1] + t * direction[:, 1] + 1).clamp(0, size_a - 1)
-        b = (source[2] + t * direction[:, 2] + 1).clamp(0, size_b - 1)
-        low_a, low_b = a.floor().clamp(max=size_a - 2), b.floor().clamp(max=size_b - 2)
-        fa, fb = a - low_a, b - low_b
-        j, k = low_a.long(), low_b.long()
-        slab = slabs[i + 1]
-        value = (1 - fa) * ((1 - fb) * slab[j, k] + fb * slab[j, k + 1])
-        value = value + fa * ((1 - fb) * slab[j + 1, k] + fb * slab[j + 1, k + 1])
-        total = total + torch.where((t > 0) & (t < 1), value, 0.0)
+        a = (source[1] + t * direction[:, 1]).clamp(0, last_a)
+        b = (source[2] + t * direction[:, 2]).clamp(0, last_b)
+        j, k = a.floor().long(), b.floor().long()
+        fa, fb = a - j, b - k
+        next_j, next_k = (j + 1).clamp(max=last_a), (k + 1).clamp(max=last_b)
+        slab = slabs[i]
+        value = (1 - fa) * ((1 - fb) * slab[j, k] + fb * slab[j, next_k])
+        value = value + fa * ((1 - fb) * slab[next_j, k] + fb * slab[next_j, next_k])
+        total = total + share * value
     return total
+
+
+def _stay(
+    source: Float[Tensor, " 3"], direction: Float[Tensor, "ray 3"], shape: torch.Size
+) -> tuple[Float[Tensor, " ray"], Float[Tensor, " ray"]]:
+    """Indices along the first axis between which a ray is in the box; the second is the lower where it never is."""
+    sizes = torch.tensor(shape, dtype=torch.float64)
+    margin = torch.where(sizes == 1, 0.5, 0.0)
+    one, other = (-margin - source) / direction, (sizes - 1 + margin - source) / direction
+    enter, leave = torch.minimum(one, other), torch.maximum(one, other)
+    # A ray along a face of the box divides 0 by 0 there, and lies within.
+    enter = enter.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf).amax(1).clamp(min=0)
+    leave = leave.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf).amin(1).clamp(max=1)
+    ends = source[0] + torch.stack([enter, leave]).clamp(-1e300, 1e300) * direction[:, 0]
+    missed = enter > leave
+    return torch.where(missed, 1.0, ends.amin(0)), torch.where(missed, -1.0, ends.amax(0))
