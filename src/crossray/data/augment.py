@@ -12,7 +12,10 @@ from crossray.projection.appearance import sample_appearance
 
 
 def augment(
-    lines: Float[Tensor, "view row column"], correspondence: Float[Tensor, "view view patch patch"], rng: np.random.Generator, thin: int = 1
+    lines: Float[Tensor, "view row column"],
+    correspondence: Float[Tensor, "view view patch patch"],
+    rng: np.random.Generator,
+    thin: int = 1,
 ) -> dict[str, Tensor]:
     """A training sample: each view mirrored left to right by chance, all turned upside down by chance, new appearances.
 
@@ -29,8 +32,12 @@ def augment(
     """
     views, grid = len(lines), math.isqrt(correspondence.shape[-1])
     upside_down = rng.random() < 0.25
-    flips = [([0] if upside_down else []) + ([1] if rng.random() < 0.5 else []) for _ in range(views)]
-    images = torch.stack([sample_appearance(rng)(view.flip(axes)) for view, axes in zip(lines, flips, strict=True)])
+    flips = [
+        ([0] if upside_down else []) + ([1] if rng.random() < 0.5 else []) for _ in range(views)
+    ]
+    images = torch.stack(
+        [sample_appearance(rng)(view.flip(axes)) for view, axes in zip(lines, flips, strict=True)]
+    )
     order = torch.arange(grid * grid).reshape(grid, grid)
     orders = [order.flip(axes).flatten() for axes in flips]
     matrix = torch.empty_like(correspondence)

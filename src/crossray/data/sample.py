@@ -87,7 +87,8 @@ def prepare(volume: Volume, config: SampleConfig = SampleConfig()) -> Source:
     """Everything about a volume that its samples share."""
     faded = _fade_ends(volume, config.fade_mm)
     step = config.truth_block
-    corners = volume.world_from_voxel @ torch.tensor([[0, 0, 0, 1], [0, 0, volume.values.shape[0] - 1, 1]], dtype=torch.float64).T
+    ends = [[0, 0, 0, 1], [0, 0, volume.values.shape[0] - 1, 1]]
+    corners = volume.world_from_voxel @ torch.tensor(ends, dtype=torch.float64).T
     low, high = sorted(corners[2].tolist())
     return Source(
         volume=faded,
@@ -98,7 +99,9 @@ def prepare(volume: Volume, config: SampleConfig = SampleConfig()) -> Source:
     )
 
 
-def make_sample(volume: Volume | Source, seed: int, config: SampleConfig = SampleConfig()) -> Sample:
+def make_sample(
+    volume: Volume | Source, seed: int, config: SampleConfig = SampleConfig()
+) -> Sample:
     """Draw one sample: poses, line integrals, appearance and truth, all from the seed.
 
     Args:
@@ -116,11 +119,15 @@ def make_sample(volume: Volume | Source, seed: int, config: SampleConfig = Sampl
     cameras = sample_cameras(rng, isocenter, config.views, source.reach_mm)
     lines = project_thin(source.attenuation, cameras, config.thin)
     looks = [sample_appearance(rng) for _ in range(len(cameras))]
-    images = enlarge(torch.stack([look(view) for look, view in zip(looks, lines, strict=True)]), config.thin)
+    images = enlarge(
+        torch.stack([look(view) for look, view in zip(looks, lines, strict=True)]), config.thin
+    )
     return Sample(images, truth(source, cameras, config), cameras, lines)
 
 
-def truth(source: Source, cameras: Cameras, config: SampleConfig) -> Float[Tensor, "view view patch patch"]:
+def truth(
+    source: Source, cameras: Cameras, config: SampleConfig
+) -> Float[Tensor, "view view patch patch"]:
     """The sample's true matrix, between different views only."""
     if not config.truth:
         grid = patch_grid(cameras.size, config.patch)
@@ -128,12 +135,16 @@ def truth(source: Source, cameras: Cameras, config: SampleConfig) -> Float[Tenso
     return correspondence(source.truth, cameras, config.patch, config.definition, itself=False)
 
 
-def project_thin(attenuation: Volume, cameras: Cameras, thin: int) -> Float[Tensor, "view row column"]:
+def project_thin(
+    attenuation: Volume, cameras: Cameras, thin: int
+) -> Float[Tensor, "view row column"]:
     """Line integrals at every `thin`-th row and column of rays."""
     return project(attenuation, cameras.regrid((cameras.size[0] // thin, cameras.size[1] // thin)))
 
 
-def enlarge(images: Float[Tensor, "view row column"], times: int) -> Float[Tensor, "view enlarged_row enlarged_column"]:
+def enlarge(
+    images: Float[Tensor, "view row column"], times: int
+) -> Float[Tensor, "view enlarged_row enlarged_column"]:
     """Images with every pixel repeated."""
     return images.repeat_interleave(times, 1).repeat_interleave(times, 2)
 
@@ -166,4 +177,6 @@ def _fade_ends(volume: Volume, depth_mm: float) -> Volume:
         return volume
     index = torch.arange(slices)
     weight = ((torch.minimum(index, slices - 1 - index) + 0.5) / depth).clamp(max=1.0)
-    return Volume((volume.values + 1000) * weight[:, None, None] - 1000, volume.world_from_voxel, volume.name)
+    return Volume(
+        (volume.values + 1000) * weight[:, None, None] - 1000, volume.world_from_voxel, volume.name
+    )

@@ -69,7 +69,10 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         self._phantoms = [f"phantom {LIMBS[i % 3]} {i // 3}" for i in range(config.phantoms)]
         self.names = [*self._files, *self._phantoms]
         if not self.names:
-            raise InputError(f"{config.ct or 'The data'} gives no CT of split {config.split!r} and phantoms=0; give one or the other.")
+            raise InputError(
+                f"{config.ct or 'The data'} gives no CT of split {config.split!r} and phantoms=0; "
+                "give one or the other."
+            )
         self.weights = self._weigh()
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
@@ -85,11 +88,17 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
 
     def pose(self, base: int) -> tuple[Tensor, Tensor]:
         """Line integrals (view, row, column) and truth of one drawn pose."""
-        kept = self.cache / "poses" / f"{base:07d}.npz" if self.cache and self.config.distinct else None
+        kept = (
+            self.cache / "poses" / f"{base:07d}.npz"
+            if self.cache and self.config.distinct
+            else None
+        )
         if kept is None or not kept.exists():
             rng = np.random.default_rng([self.config.seed, 0, base])
             name = self.names[rng.choice(len(self.names), p=self.weights)]
-            sample = make_sample(self.source(name), int(rng.integers(2**62)), self._sample_config(rng))
+            sample = make_sample(
+                self.source(name), int(rng.integers(2**62)), self._sample_config(rng)
+            )
             if kept is None:
                 return sample.lines, sample.correspondence
             _keep_pose(kept, sample.lines, sample.correspondence)
@@ -104,16 +113,30 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
     def _sample_config(self, rng: np.random.Generator) -> SampleConfig:
         if rng.random() >= self.config.uniform_share:
             return self.config.sample
-        return replace(self.config.sample, views=replace(self.config.sample.views, protocol="uniform"))
+        return replace(
+            self.config.sample, views=replace(self.config.sample.views, protocol="uniform")
+        )
 
     def _volume(self, name: str) -> Volume:
         kept = self.cache / "volumes" / f"{name.replace(' ', '_')}.npz" if self.cache else None
         if kept is not None and kept.exists():
             with np.load(kept) as data:
-                return Volume(torch.from_numpy(data["hu"].astype(np.float32)), torch.from_numpy(data["affine"]), name)
-        volume = clean_ct(self._files[name]) if name in self._files else phantom(name.split()[1], int(name.split()[2]))
+                return Volume(
+                    torch.from_numpy(data["hu"].astype(np.float32)),
+                    torch.from_numpy(data["affine"]),
+                    name,
+                )
+        volume = (
+            clean_ct(self._files[name])
+            if name in self._files
+            else phantom(name.split()[1], int(name.split()[2]))
+        )
         if kept is not None:
-            _write_npz(kept, hu=volume.values.round().to(torch.int16).numpy(), affine=volume.world_from_voxel.numpy())
+            _write_npz(
+                kept,
+                hu=volume.values.round().to(torch.int16).numpy(),
+                affine=volume.world_from_voxel.numpy(),
+            )
             return self._volume(name)
         return volume
 
@@ -122,7 +145,9 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         cts = np.array([(1 - lateral_cut(self._volume(name))) ** 2 for name in self._files])
         phantoms = np.ones(len(self._phantoms))
         share = self.config.phantom_share if len(cts) and len(phantoms) else float(len(cts) == 0)
-        scaled = [part / part.sum() * s for part, s in ((cts, 1 - share), (phantoms, share)) if len(part)]
+        scaled = [
+            part / part.sum() * s for part, s in ((cts, 1 - share), (phantoms, share)) if len(part)
+        ]
         return np.concatenate(scaled)
 
 
@@ -168,5 +193,5 @@ def _write_npz(path: Path, **arrays: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     with open(partial, "wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]: no array is called allow_pickle
     os.replace(partial, path)

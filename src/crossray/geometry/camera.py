@@ -44,16 +44,24 @@ class Cameras:
             vectors = torch.atleast_2d(torch.as_tensor(getattr(self, name), dtype=torch.float64))
             object.__setattr__(self, name, vectors)
             if vectors.shape != (len(self.source), 3) or len(vectors) == 0:
-                raise InputError(f"cameras.{name} has shape {tuple(vectors.shape)}; expected (view, 3) alike for all.")
+                raise InputError(
+                    f"cameras.{name} has shape {tuple(vectors.shape)}; expected (view, 3) alike for all."
+                )
             if not torch.isfinite(vectors).all():
-                raise InputError(f"cameras.{name} holds NaN or infinite values; give world positions in mm.")
+                raise InputError(
+                    f"cameras.{name} holds NaN or infinite values; give world positions in mm."
+                )
         rows, columns = (int(n) for n in self.size)
         object.__setattr__(self, "size", (rows, columns))
         if rows < 1 or columns < 1:
-            raise InputError(f"A detector of {rows} x {columns} pixels is empty; give size=(rows, columns) of at least 1.")
+            raise InputError(
+                f"A detector of {rows} x {columns} pixels is empty; give at least one row and column."
+            )
         steps = torch.linalg.norm(self.column_step, dim=1) * torch.linalg.norm(self.row_step, dim=1)
         if (self._volume_per_pixel().abs() <= 1e-9 * steps).any():
-            raise InputError("A camera's source lies in its detector plane or its steps are parallel; check its vectors.")
+            raise InputError(
+                "A camera's source lies in its detector plane or its steps are parallel; check its vectors."
+            )
 
     @classmethod
     def from_angles(
@@ -82,14 +90,22 @@ class Cameras:
             pixel_mm: Pixel pitch at the detector.
             isocenter: World position in mm.
         """
-        numbers = [torch.atleast_1d(torch.as_tensor(x, dtype=torch.float64)) for x in (primary, secondary, roll, sod_mm, sdd_mm, pixel_mm)]
+        numbers = [
+            torch.atleast_1d(torch.as_tensor(x, dtype=torch.float64))
+            for x in (primary, secondary, roll, sod_mm, sdd_mm, pixel_mm)
+        ]
         try:
             a, b, r, sod, sdd, pitch = (x[:, None] for x in torch.broadcast_tensors(*numbers))
         except RuntimeError:
             counts = [len(x) for x in numbers]
-            raise InputError(f"primary, secondary, roll, sod_mm, sdd_mm and pixel_mm have lengths {counts}; give one each or one a view.") from None
+            raise InputError(
+                f"primary, secondary, roll, sod_mm, sdd_mm and pixel_mm have lengths {counts}; "
+                "give one each or one a view."
+            ) from None
         if (sod <= 0).any() or (sdd < sod).any() or (pitch <= 0).any():
-            raise InputError("Distances need 0 < sod_mm <= sdd_mm and pixel_mm > 0; check their order and unit (mm).")
+            raise InputError(
+                "Distances need 0 < sod_mm <= sdd_mm and pixel_mm > 0; check their order and unit (mm)."
+            )
         a, b, r = torch.deg2rad(a), torch.deg2rad(b), torch.deg2rad(r)
         zero = torch.zeros_like(a)
         beam = torch.cat([a.sin() * b.cos(), -a.cos() * b.cos(), b.sin()], 1)
@@ -110,14 +126,19 @@ class Cameras:
     def __getitem__(self, view: int | slice | Sequence[int]) -> "Cameras":
         """The chosen views, in the order given."""
         index = [view] if isinstance(view, int) else view
-        return Cameras(*(getattr(self, name)[index] for name in _FIELDS), self.size)
+        return Cameras(*(getattr(self, name)[index] for name in _FIELDS), size=self.size)
 
     @staticmethod
     def stack(cameras: Sequence["Cameras"]) -> "Cameras":
         """All views of several cameras of one detector size, in order."""
         if len({c.size for c in cameras}) != 1:
-            raise InputError(f"Cameras of sizes {[c.size for c in cameras]} cannot be stacked; regrid them to one size.")
-        return Cameras(*(torch.cat([getattr(c, name) for c in cameras]) for name in _FIELDS), cameras[0].size)
+            raise InputError(
+                f"Cameras of sizes {[c.size for c in cameras]} cannot be stacked; regrid them to one size."
+            )
+        return Cameras(
+            *(torch.cat([getattr(c, name) for c in cameras]) for name in _FIELDS),
+            size=cameras[0].size,
+        )
 
     def crop(self, row: float, column: float, size: tuple[int, int]) -> "Cameras":
         """The window of `size` pixels whose pixel (0, 0) is this camera's (row, column); it may lie outside."""
@@ -129,7 +150,9 @@ class Cameras:
         row_step = self.row_step * (self.size[0] / size[0])
         column_step = self.column_step * (self.size[1] / size[1])
         corner = self.first_pixel - 0.5 * (self.row_step + self.column_step)
-        return Cameras(self.source, corner + 0.5 * (row_step + column_step), column_step, row_step, size)
+        return Cameras(
+            self.source, corner + 0.5 * (row_step + column_step), column_step, row_step, size
+        )
 
     def project_points(self, points: Float[Tensor, "point 3"]) -> Float[Tensor, "view point 2"]:
         """Detector position (row, column) of world points in mm; NaN for points not in front of the source."""
@@ -139,7 +162,7 @@ class Cameras:
         return torch.stack([row, column], -1) / torch.where(depth > 0, depth, torch.nan)[..., None]
 
     def projection_matrices(self) -> Float[Tensor, "view 3 4"]:
-        """Matrices that map world (x, y, z, 1) to depth * (row, column, 1); depth is 0 at the source, 1 at the detector."""
+        """Matrices that map world (x, y, z, 1) to depth * (row, column, 1); the source has depth 0, the detector 1."""
         # A point X lies on the ray of (row, column): X - source = depth * (first - source + row * r + column * c).
         basis = torch.stack([self.row_step, self.column_step, self.first_pixel - self.source], -1)
         inverse = torch.linalg.inv(basis)
@@ -155,4 +178,5 @@ class Cameras:
 
     def _volume_per_pixel(self) -> Float[Tensor, " view"]:
         normal = torch.linalg.cross(self.column_step, self.row_step)
-        return ((self.first_pixel - self.source) * normal).sum(1) / (torch.linalg.norm(self.first_pixel - self.source, dim=1) + 1e-300)
+        first = self.first_pixel - self.source
+        return (first * normal).sum(1) / (torch.linalg.norm(first, dim=1) + 1e-300)

@@ -19,13 +19,22 @@ def fundamental_matrix(cameras: Cameras, view: int, other: int) -> Float[Tensor,
     P^+ = the directions of the view's rays, taken from its four vectors.
     """
     matrices = cameras.projection_matrices()
-    rays = torch.stack([cameras.row_step[view], cameras.column_step[view], cameras.first_pixel[view] - cameras.source[view]], -1)
+    rays = torch.stack(
+        [
+            cameras.row_step[view],
+            cameras.column_step[view],
+            cameras.first_pixel[view] - cameras.source[view],
+        ],
+        -1,
+    )
     source = torch.cat([cameras.source[view], torch.ones(1, dtype=torch.float64)])
     epipole = matrices[other] @ source
     return torch.linalg.cross(epipole[:, None].expand(3, 3), matrices[other][:, :3] @ rays, dim=0)
 
 
-def epipolar_line(cameras: Cameras, view: int, point: tuple[float, float], other: int) -> Float[Tensor, " 3"]:
+def epipolar_line(
+    cameras: Cameras, view: int, point: tuple[float, float], other: int
+) -> Float[Tensor, " 3"]:
     """The line (a, b, c), a * row + b * column + c = 0 with a^2 + b^2 = 1, on which a pixel's ray lies in another view.
 
     Args:
@@ -34,5 +43,7 @@ def epipolar_line(cameras: Cameras, view: int, point: tuple[float, float], other
         point: Its (row, column).
         other: The view to draw the line in.
     """
-    line = fundamental_matrix(cameras, view, other) @ torch.tensor([*point, 1.0], dtype=torch.float64)
+    line = fundamental_matrix(cameras, view, other) @ torch.tensor(
+        [*point, 1.0], dtype=torch.float64
+    )
     return line / torch.linalg.norm(line[:2])

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -71,7 +70,11 @@ def sample_cameras(
     if keep_in is not None:
         high = min(high, max(low, (keep_in[1] - keep_in[0]) / 1.25))
     field = rng.uniform(low, high)
-    angles = _clinical_angles(rng, sampling) if sampling.protocol == "clinical" else _uniform_angles(rng, sampling)
+    angles = (
+        _clinical_angles(rng, sampling)
+        if sampling.protocol == "clinical"
+        else _uniform_angles(rng, sampling)
+    )
     sod = rng.uniform(*sampling.sod_mm, sampling.views)
     sdd = sod + rng.uniform(*sampling.gap_mm, sampling.views)
     pixel = field / max(sampling.size) * sdd / sod
@@ -89,7 +92,9 @@ def sample_cameras(
     return Cameras.stack(views)
 
 
-def _keep_within(center_z: float, field: float, reach: tuple[float, float], isocenter_z: float) -> float:
+def _keep_within(
+    center_z: float, field: float, reach: tuple[float, float], isocenter_z: float
+) -> float:
     """Shift downwards, mm, that puts a window's centre as near `center_z` as keeps the window within reach."""
     low, high = reach[0] + 0.64 * field, reach[1] - 0.64 * field
     center = min(max(center_z, low), high) if low <= high else 0.5 * (reach[0] + reach[1])
@@ -99,14 +104,20 @@ def _keep_within(center_z: float, field: float, reach: tuple[float, float], isoc
 def _clinical_angles(rng: np.random.Generator, sampling: ViewSampling) -> np.ndarray:
     """(view, 3) primary, secondary, roll in degrees; pairwise at least `apart_deg` apart."""
     for _ in range(1000):
-        primary = rng.choice(_CLINICAL_PRIMARY, sampling.views) + rng.uniform(-1, 1, sampling.views) * sampling.jitter_deg
+        primary = (
+            rng.choice(_CLINICAL_PRIMARY, sampling.views)
+            + rng.uniform(-1, 1, sampling.views) * sampling.jitter_deg
+        )
         secondary = rng.uniform(-1, 1, sampling.views) * sampling.jitter_deg
         roll = rng.uniform(-1, 1, sampling.views) * sampling.roll_deg
         beams = _beams(primary, secondary)
         cosines = np.abs(beams @ beams.T)[np.triu_indices(sampling.views, 1)]
         if (cosines <= np.cos(np.radians(sampling.apart_deg))).all():
             return np.stack([primary, secondary, roll], 1)
-    raise InputError(f"No {sampling.views} clinical views lie {sampling.apart_deg} degrees apart; ask for fewer views or a smaller angle.")
+    raise InputError(
+        f"No {sampling.views} clinical views lie {sampling.apart_deg} degrees apart; "
+        "ask for fewer views or a smaller angle."
+    )
 
 
 def _uniform_angles(rng: np.random.Generator, sampling: ViewSampling) -> np.ndarray:
