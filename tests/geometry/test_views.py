@@ -1,0 +1,184 @@
+"""Poses drawn from a seed keep to their protocol."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from crossray.errors import InputError
+from crossray.geometry import Cameras, sample_cameras
+from crossray.geometry.views import ViewSampling
+
+ISOCENTER = torch.tensor([12.0, -30.0, 45.0], dtype=torch.float64)
+CLINICAL = (0, 90, 45, -45)
+SMALL = ViewSampling(size=(64, 64))
+
+
+def draw(seed: int, sampling: ViewSampling = SMALL, **options) -> Cameras:
+    return sample_cameras(np.random.default_rng(seed), ISOCENTER, sampling, **options)
+
+
+def beams(cameras: Cameras) -> torch.Tensor:
+    """Unit vectors from source to detector, normal to it."""
+    normal = torch.linalg.cross(cameras.row_step, cameras.column_step)
+    return normal / normal.norm(dim=1, keepdim=True)
+
+
+def measured(cameras: Cameras) -> dict[str, torch.Tensor]:
+    """What the vectors say about each view: angles in degrees, distances and field in mm, offset in fields."""
+    beam = beams(cameras)
+    sod = ((ISOCENTER - cameras.source) * beam).sum(1)
+    sdd = ((cameras.first_pixel - cameras.source) * beam).sum(1)
+    primary = torch.atan2(beam[:, 0], -beam[:, 1])
+    level = torch.stack([primary.cos(), primary.sin(), torch.zeros_like(primary)], 1)
+    right = cameras.column_step / cameras.column_step.norm(dim=1, keepdim=True)
+    turn = (torch.linalg.cross(level, right) * beam).sum(1)
+    size = torch.tensor(cameras.size, dtype=torch.float64)
+    seen = torch.stack(
+        [cameras[view].project_points(ISOCENTER[None])[0, 0] for view in range(len(cameras))]
+    )
+    return {
+        "primary": primary.rad2deg(),
+        "secondary": beam[:, 2].asin().rad2deg(),
+        "roll": torch.atan2(turn, (level * right).sum(1)).rad2deg(),
+        "sod": sod,
+        "gap": sdd - sod,
+        "field": cameras.column_step.norm(dim=1) * size.max() * sod / sdd,
+        "offset": (seen - (size - 1) / 2) / size.max(),
+    }
+
+
+def within(values: torch.Tensor, low: float, high: float) -> bool:
+    return bool(((values >= low - 1e-9) & (values <= high + 1e-9)).all())
+
+
+@pytest.mark.parametrize("protocol", ["clinical", "uniform"])
+@pytest.mark.parametrize("size", [(64, 64), (32, 64)])
+def test_distances_field_and_offset_keep_to_their_ranges(protocol, size):
+    offsets = []
+    for seed in range(60):
+        found = measured(draw(seed, ViewSampling(protocol=protocol, size=size)))
+        assert within(found["sod"], 900, 1100)
+        assert within(found["gap"], 30, 150)
+        assert within(found["field"], 90, 220)
+        assert float(found["field"].std()) < 1e-6, "one field a sample"
+        assert within(found["offset"], -0.25, 0.25)
+        offsets.append(found["offset"])
+    spread = torch.stack(offsets)  # (seed, view, axis)
+    assert (spread.amax((0, 1)) > 0.2).all()
+    assert (spread.amin((0, 1)) < -0.2).all()
+    rows = spread[:, :, 0].numpy()
+    assert abs(np.corrcoef(rows[:, 0], rows[:, 1])[0, 1]) < 0.4, "windows drawn independently"
+
+
+def test_clinical_angles():
+    seen = set()
+    for seed in range(120):
+        cameras = draw(seed)
+        found = measured(cameras)
+        off = (found["primary"][:, None] - torch.tensor(CLINICAL)).abs()
+        assert within(off.amin(1), 0, 10)
+        assert within(found["secondary"], -10, 10)
+        assert within(found["roll"], -15, 15)
+        one, other = beams(cameras)
+        assert abs(float(one @ other)) <= math.cos(math.radians(20)) + 1e-12
+        seen |= {CLINICAL[i] for i in off.argmin(1).tolist()}
+    assert seen == set(CLINICAL)
+
+
+def test_without_errors_clinical_views_are_exact():
+    exact = ViewSampling(size=(8, 8), jitter_deg=0, roll_deg=0, offset=0)
+    for seed in range(20):
+        found = measured(draw(seed, exact))
+        assert set(found["primary"].round(decimals=6).tolist()) < {0.0, 90.0, 45.0, -45.0}
+        assert float(found["secondary"].abs().max()) < 1e-9
+        assert float(found["roll"].abs().max()) < 1e-9
+        assert float(found["offset"].abs().max()) < 1e-9
+
+
+def test_four_views_lie_apart_in_pairs():
+    beam = beams(draw(5, ViewSampling(views=4)))
+    cosines = (beam @ beam.T).abs()[*torch.triu_indices(4, 4, 1)]
+    assert float(cosines.max()) <= math.cos(math.radians(20)) + 1e-12
+
+
+def test_uniform_directions_cover_the_sphere_evenly():
+    cameras = draw(0, ViewSampling(protocol="uniform", views=800, size=(4, 4)))
+    beam, roll = beams(cameras), measured(cameras)["roll"]
+    # Standard errors: 0.58 / sqrt(800) = 0.020 of the mean; 0.3 / sqrt(800) = 0.011 of the square's.
+    assert float(beam.mean(0).abs().max()) < 0.06
+    torch.testing.assert_close(
+        beam.T @ beam / len(beam), torch.eye(3).double() / 3, atol=0.04, rtol=0
+    )
+    for cosine in beam.T:  # Archimedes: each coordinate is uniform on [-1, 1]
+        ranks = cosine.sort().values
+        even = torch.linspace(-1, 1, len(ranks), dtype=torch.float64)
+        assert float((ranks - even).abs().max()) < 0.1
+    counts = torch.histc(roll, 6, -180, 180)
+    assert float((counts / len(roll) - 1 / 6).abs().max()) < 0.05
+
+
+def test_the_same_seed_gives_the_same_cameras():
+    for protocol in ("clinical", "uniform"):
+        sampling = ViewSampling(protocol=protocol)
+        one, again, other = draw(3, sampling), draw(3, sampling), draw(4, sampling)
+        for name in ("source", "first_pixel", "column_step", "row_step"):
+            assert torch.equal(getattr(one, name), getattr(again, name))
+            assert not torch.equal(getattr(one, name), getattr(other, name))
+
+
+def window(cameras: Cameras) -> torch.Tensor:
+    """World z of the windows' corners in the plane of the isocentre, mm, (view, corner)."""
+    rows, columns = cameras.size
+    corners = [(r, c) for r in (-0.5, rows - 0.5) for c in (-0.5, columns - 0.5)]
+    heights = []
+    for view in range(len(cameras)):
+        beam = beams(cameras)[view]
+        source, first = cameras.source[view], cameras.first_pixel[view]
+        shrink = ((ISOCENTER - source) @ beam) / ((first - source) @ beam)
+        spots = [
+            first + r * cameras.row_step[view] + c * cameras.column_step[view] for r, c in corners
+        ]
+        heights.append(torch.stack([source + shrink * (spot - source) for spot in spots])[:, 2])
+    return torch.stack(heights)
+
+
+def test_clinical_windows_keep_within_reach():
+    for seed in range(80):
+        # The isocentre may lie anywhere in the limb, also at its very end.
+        low = float(ISOCENTER[2]) - np.random.default_rng(seed).uniform(0, 400)
+        cameras = draw(seed, reach_mm=(low, low + 400))
+        slack = 0.05 * float(measured(cameras)["field"][0])
+        assert within(window(cameras), low - slack, low + 400 + slack)
+
+
+def test_the_field_shrinks_to_fit_but_not_below_its_limit():
+    fields = [float(measured(draw(s, reach_mm=(0.0, 125.0)))["field"][0]) for s in range(40)]
+    assert 90 <= min(fields) < 93
+    assert 97 < max(fields) <= 100 + 1e-9
+    assert float(measured(draw(0, reach_mm=(0.0, 50.0)))["field"][0]) == pytest.approx(90)
+
+
+def test_windows_on_too_short_a_limb_are_centred_on_it():
+    level = ViewSampling(size=(64, 64), jitter_deg=0, roll_deg=0)
+    heights = window(draw(1, level, reach_mm=(0.0, 60.0)))
+    assert heights.mean(1).tolist() == pytest.approx([30, 30])
+    assert (heights.amax(1) - heights.amin(1)).tolist() == pytest.approx([90, 90])
+
+
+def test_a_long_limb_and_uniform_views_are_left_alone():
+    torch.testing.assert_close(draw(2).first_pixel, draw(2, reach_mm=(-1e4, 1e4)).first_pixel)
+    free = ViewSampling(protocol="uniform")
+    assert torch.equal(draw(2, free).first_pixel, draw(2, free, reach_mm=(0.0, 50.0)).first_pixel)
+
+
+def test_what_cannot_be_drawn_is_refused():
+    sampling = ViewSampling()
+    object.__setattr__(sampling, "protocol", "lateral")  # past the tests' own check of types
+    with pytest.raises(InputError, match="'lateral' is unknown; choose clinical or uniform"):
+        sampling.__post_init__()
+    with pytest.raises(InputError, match="views=0"):
+        ViewSampling(views=0)
+    with pytest.raises(InputError, match="12 clinical views lie 20"):
+        draw(0, ViewSampling(views=12))
