@@ -13,26 +13,38 @@ from torch import Tensor
 
 from crossray.errors import InputError
 from crossray.matching.matches import Matches
-from crossray.matching.page import LONGEST_SIDE, page
+from crossray.matching.page import page
 from crossray.matching.preprocess import for_display
 
 FILES = ("matches.npz", "matches.json", "matches.png", "matches.html")
 
+FIGURE_SIDE = 720
+"""Films in the figure have at most this many pixels along a side, about what it is drawn with."""
+
 
 def save_matches(matches: Matches, directory: Path, truth: Tensor | None = None) -> list[Path]:
     """Write the four files of `FILES` into a directory; see `Matches.save`."""
+    with all_or_none(directory) as partial:
+        write_matches(matches, partial, truth)
+    return [directory / name for name in FILES]
+
+
+def write_matches(matches: Matches, directory: Path, truth: Tensor | None = None) -> None:
+    """Write the four files of `FILES` one after the other into an existing directory.
+
+    Raises:
+        InputError: A truth of another shape than the matches.
+    """
     if truth is not None and truth.shape != matches.correspondence.shape:
         raise InputError(
             f"The truth has shape {tuple(truth.shape)} and the matches {tuple(matches.correspondence.shape)};"
             " they must be of the same views and patches."
         )
-    with all_or_none(directory) as partial:
-        _write_arrays(matches, partial / FILES[0])
-        text = json.dumps({**matches.summary(), "files": list(FILES)}, indent=2)
-        (partial / FILES[1]).write_text(text + "\n", encoding="utf-8")
-        _write_figure(matches, partial / FILES[2], truth)
-        (partial / FILES[3]).write_text(page(matches, truth), encoding="utf-8")
-    return [directory / name for name in FILES]
+    _write_arrays(matches, directory / FILES[0])
+    text = json.dumps({**matches.summary(), "files": list(FILES)}, indent=2)
+    (directory / FILES[1]).write_text(text + "\n", encoding="utf-8")
+    _write_figure(matches, directory / FILES[2], truth)
+    (directory / FILES[3]).write_text(page(matches, truth), encoding="utf-8")
 
 
 @contextmanager
@@ -81,7 +93,7 @@ def _write_figure(matches: Matches, path: Path, truth: Tensor | None) -> None:
 
     views = []
     for image, name, field in zip(matches.images, matches.names, matches.fields, strict=True):
-        small = for_display(image, LONGEST_SIDE)
+        small = for_display(image, FIGURE_SIDE)
         down, across = small.shape[0] / image.shape[0], small.shape[1] / image.shape[1]
         edges = (
             field.row0 * down,

@@ -96,7 +96,7 @@ class Matcher:
             seconds=time.perf_counter() - start,
         )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _correspondence(
         self, images: Float[Tensor, "view row column"], on_film: Bool[Tensor, "view patch"]
     ) -> Float[Tensor, "view view patch patch"]:

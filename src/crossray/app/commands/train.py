@@ -1,0 +1,80 @@
+"""`crossray train matcher`: samples on the fly into a run folder that resumes."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from crossray.data.sample import SampleConfig
+from crossray.data.synthetic import SyntheticConfig, SyntheticPairs
+from crossray.errors import InputError
+from crossray.geometry.views import ViewSampling
+from crossray.recipes import train_matcher_recipe
+from crossray.training.config import TrainConfig
+from crossray.training.fit import fit_matcher
+
+
+def train_matcher(out: Path, ct: Path | None, preset: str, phantoms: int, words: list[str]) -> None:
+    """Train, or go on training, and say where the weights are."""
+    config, data = resolved(ct, preset, phantoms, words)
+    print(f"Preparing {data.ct or 'phantoms'} ...", flush=True)
+    pairs = SyntheticPairs(data, cache=out / "cache")
+    print(f"{len(pairs.names)} volumes, {config.steps} steps of {config.batch} pairs.", flush=True)
+    print(fit_matcher(config, pairs, out))
+
+
+def resolved(
+    ct: Path | None, preset: str, phantoms: int, words: list[str]
+) -> tuple[TrainConfig, SyntheticConfig]:
+    """The whole configuration of a run; its data stands in it too, so that a run resumes only with the same.
+
+    Args:
+        ct: Folder of CTs.
+        preset: Size of the network.
+        phantoms: Phantoms among the volumes.
+        words: `section.option=value`; the sections are those of `TrainConfig`, and `data` those of `SyntheticConfig`.
+
+    Raises:
+        InputError: An option that does not exist, or a value it cannot take.
+    """
+    recipe = train_matcher_recipe(preset)
+    form = recipe.matcher
+    sample = SampleConfig(
+        views=ViewSampling(size=form.image_size), patch=form.patch, thin=form.input_stride
+    )
+    data = SyntheticConfig(ct=str(ct) if ct else "", phantoms=phantoms, sample=sample)
+    recipe = recipe.model_copy(update={"data": _plain(asdict(data))})
+    config = recipe.changed(words)
+    if not any(word.startswith("data.seed=") for word in words):
+        config = config.model_copy(update={"data": {**config.data, "seed": config.seed}})
+    return config, _data(config.data, data)
+
+
+def _data(tree: dict[str, Any], default: SyntheticConfig) -> SyntheticConfig:
+    """The configuration of the data from plain values."""
+    if unknown := _names(tree) - _names(_plain(asdict(default))):
+        raise InputError(
+            f"data.{min(unknown)} is no option of the data; see the run's config.yaml."
+        )
+    try:
+        return TypeAdapter(SyntheticConfig).validate_python(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"data.{option} is unfit: {first['msg']}.") from error
+
+
+def _names(tree: dict[str, Any], prefix: str = "") -> set[str]:
+    """Dotted names of all options of a nested dictionary."""
+    names: set[str] = set()
+    for name, value in tree.items():
+        names |= _names(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name}
+    return names
+
+
+def _plain(value: Any) -> Any:
+    """The same nested value with lists for tuples, as YAML writes it."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
