@@ -1,0 +1,204 @@
+"""What the commands leave behind: render, train, evaluate and demo, on phantoms as coarse as they may be."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from crossray.app import cli
+from crossray.volumes.volume import Volume
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    from crossray.models.matcher import MatcherConfig, MatcherNetwork, save_network
+
+    torch.manual_seed(7)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_network(path, MatcherNetwork(MatcherConfig.preset("tiny")), {"data": "none"})
+    return path
+
+
+@pytest.fixture(autouse=True)
+def coarse_phantoms(monkeypatch):
+    """Phantoms in voxels of 5 mm, so that a test takes seconds."""
+    from crossray.volumes import phantom as home
+
+    original = home.phantom
+
+    def coarse(limb: str, seed: int = 0, spacing_mm: float = 1.0) -> Volume:
+        return original(limb, seed, 5.0)
+
+    from crossray.app.commands import demo, render
+    from crossray.data import synthetic
+    from crossray.evaluation import protocol
+
+    for module in (home, demo, render, synthetic, protocol):
+        monkeypatch.setattr(module, "phantom", coarse)
+
+
+def run(*arguments: object) -> int:
+    return cli.run([str(argument) for argument in arguments])
+
+
+def refused(capfd, *arguments: object) -> str:
+    assert run(*arguments) == 2
+    err = capfd.readouterr().err
+    assert err.startswith("crossray: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def entries(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_render_a_phantom(capfd, tmp_path):
+    arguments = ("render", "--limb", "knee", "--size", 64, "--primary", 0, "--primary", -45)
+    assert run(*arguments, "--seed", 3, "--out", tmp_path / "out") == 0
+    assert entries(tmp_path) == ["out"]
+    assert entries(tmp_path / "out") == [
+        "cameras.json",
+        "correspondence.npz",
+        "sheet.png",
+        "view-0.png",
+        "view-1.png",
+    ]
+    with Image.open(tmp_path / "out/view-1.png") as image:
+        pixels = np.asarray(image)
+    assert pixels.dtype == np.uint16
+    assert pixels.shape == (64, 64)
+    assert len(np.unique(pixels)) > 500
+    with np.load(tmp_path / "out/correspondence.npz", allow_pickle=False) as arrays:
+        matrix = arrays["correspondence"]
+        assert matrix.shape == (2, 2, 16, 16)
+        assert arrays["grid"].tolist() == [[4, 4], [4, 4]]
+        assert np.allclose(matrix[0, 1], matrix[1, 0].T)
+    cameras = json.loads((tmp_path / "out/cameras.json").read_text())
+    assert len(cameras["views"]) == 2
+    assert cameras["made_from"]["primary"] == [0.0, -45.0]
+    # AP: the source lies 1000 mm behind the patient (posterior is +y) of the isocentre.
+    expected = np.add(cameras["isocenter"], [0, 1000, 0])
+    assert np.allclose(cameras["views"][0]["source"], expected, atol=1e-6)
+    assert "2 views of phantom knee 3" in capfd.readouterr().out
+
+
+def test_render_again_gives_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        assert run("render", "--limb", "ankle", "--size", 64, "--out", tmp_path / name) == 0
+    for file in entries(tmp_path / "a"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_render_refuses(capfd, tmp_path):
+    out = ("--out", tmp_path / "out")
+    assert "either a CT or a phantom" in refused(capfd, "render", *out)
+    assert "either a CT or a phantom" in refused(capfd, "render", "ct.nii", "--limb", "hand", *out)
+    assert "nowhere.nii.gz" in refused(capfd, "render", tmp_path / "nowhere.nii.gz", *out)
+    (tmp_path / "folder").mkdir()
+    assert "folder" in refused(capfd, "render", tmp_path / "folder", *out)
+    hand = ("render", "--limb", "hand", *out)
+    assert "lengths" in refused(
+        capfd, *hand, "--primary", 0, "--primary", 90, *("--roll", 1) * 2, "--roll", 3
+    )
+    assert "sod_mm" in refused(capfd, *hand, "--sod-mm", 1000, "--sdd-mm", 900)
+    assert "--field-mm" in refused(capfd, *hand, "--field-mm", -5)
+    assert "--size" in refused(capfd, *hand, "--size", 8)
+    inside = refused(capfd, *hand, "--sod-mm", 10, "--sdd-mm", 300)
+    assert "inside" in inside
+    assert refused(capfd, *hand, "--size", 100)
+    assert entries(tmp_path) == ["folder"]
+
+
+def test_train_then_match(capfd, tmp_path):
+    words = ("batch=2", "run.progress=false", "data.sample.truth_block=1")
+    train = ("train", "matcher", "--preset", "tiny", "--phantoms", 1, "--seed", 5, *words)
+    assert run(*train, "--steps", 2, "--out", tmp_path / "run") == 0
+    assert "finished after 2 steps" in capfd.readouterr().out
+    assert (tmp_path / "run/matcher.safetensors").is_file()
+    config = (tmp_path / "run/config.yaml").read_text()
+    assert "phantoms: 1" in config
+    assert "seed: 5" in config.split("data:")[1]
+    assert run(*train, "--steps", 2, "--out", tmp_path / "run") == 0
+    assert "already finished" in capfd.readouterr().out
+    message = refused(capfd, *train, "--steps", 3, "--out", tmp_path / "run")
+    assert "steps: 2 -> 3" in message
+
+
+def test_train_refuses(capfd, tmp_path):
+    train = ("train", "matcher", "--preset", "tiny", "--out", tmp_path / "run", "--phantoms", 0)
+    assert "phantoms=0" in refused(capfd, *train)
+    assert "nowhere" in refused(capfd, *train, "--ct", tmp_path / "nowhere")
+    for word in ("speed=9", "optimizer.speed=9", "data.speed=9", "data.sample.speed=9", "steps"):
+        assert word.split("=")[0].split(".")[-1] in refused(capfd, *train, word)
+    assert "batch" in refused(capfd, *train, "batch=0")
+    assert "data.phantom_share" in refused(capfd, *train, "data.phantom_share=much")
+    assert entries(tmp_path) == []
+
+
+def test_evaluate_on_phantoms(capfd, tmp_path, weights, monkeypatch):
+    from crossray.app.commands import evaluate
+
+    for name, value in {
+        "PHANTOMS": 2,
+        "PRIOR_VOLUMES": 1,
+        "PRIOR_SAMPLES": 2,
+        "SLOPE_PAIRS": 1,
+    }.items():
+        monkeypatch.setattr(evaluate, name, value)
+    file = tmp_path / "deep/scores.json"
+    assert run("evaluate", "matcher", "--weights", weights, "--pairs", 2, "--json", file) == 0
+    scores = json.loads(file.read_text())
+    names = "ap mse precision recall prevalence prior_ap ap_low ap_high slope per_volume"
+    assert set(names.split()) <= set(scores)
+    assert scores["pairs"] == 2
+    assert scores["settings"]["protocol"] == "clinical"
+    assert {row["name"] for row in scores["per_volume"]} == {
+        "phantom hand 1000000",
+        "phantom knee 1000000",
+    }
+    printed = capfd.readouterr().out
+    assert "chance" in printed
+    assert "position" in printed
+
+
+def test_evaluate_refuses(capfd, tmp_path, weights):
+    evaluate = ("evaluate", "matcher", "--weights", weights)
+    assert "is a folder" in refused(capfd, *evaluate, "--json", tmp_path)
+    assert "nowhere" in refused(capfd, *evaluate, "--ct", tmp_path / "nowhere")
+    assert "no weights large" in refused(capfd, "evaluate", "matcher", "--weights", "large")
+    assert "protocol" in refused(capfd, *evaluate, "--protocol", "free")
+
+
+def test_the_demo(capfd, tmp_path, weights):
+    arguments = ("demo", "--weights", weights, "--pairs", 3, "--limb", "ankle")
+    assert run(*arguments, "--out", tmp_path / "out/demo") == 0
+    assert entries(tmp_path / "out") == ["demo"]
+    assert entries(tmp_path / "out/demo") == [
+        "ankle-ap.png",
+        "ankle-lateral.png",
+        "matches.html",
+        "matches.json",
+        "matches.npz",
+        "matches.png",
+        "scores.json",
+    ]
+    assert '"truth"' in (tmp_path / "out/demo/matches.html").read_text()
+    printed = capfd.readouterr().out
+    assert "average precision" in printed
+    assert "by chance" in printed
+
+
+def test_the_demos_truth_lies_on_the_networks_patches(weights):
+    """Both are square grids over the same whole film."""
+    from crossray.app.commands.demo import match_phantom
+    from crossray.matching import Matcher
+
+    matches, truth = match_phantom(Matcher.load(weights), "hand", 0)
+    assert truth.shape == matches.correspondence.shape
+    assert matches.fields[0] == (0.0, 0.0, 512.0, 512.0)
+    fingers_to_fingers = truth[0, 1].view(16, 16, 256)[3].sum(0).view(16, 16).sum(1)
+    assert fingers_to_fingers[2:5].sum() > 0.6 * fingers_to_fingers.sum()
