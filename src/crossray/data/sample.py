@@ -10,6 +10,7 @@ from torch import Tensor
 from crossray.correspondence import correspondence, patch_grid
 from crossray.correspondence.blocks import block_average
 from crossray.correspondence.ground_truth import Definition
+from crossray.errors import InputError
 from crossray.geometry import Cameras, sample_cameras
 from crossray.geometry.views import ViewSampling
 from crossray.projection import project
@@ -138,7 +139,14 @@ def truth(
 def project_thin(
     attenuation: Volume, cameras: Cameras, thin: int
 ) -> Float[Tensor, "view row column"]:
-    """Line integrals at every `thin`-th row and column of rays."""
+    """Line integrals of a `thin` times coarser detector of the same field.
+
+    Raises:
+        InputError: A `thin` that does not divide the image.
+    """
+    if thin < 1 or cameras.size[0] % thin or cameras.size[1] % thin:
+        size = f"{cameras.size[0]} x {cameras.size[1]}"
+        raise InputError(f"thin={thin} does not divide images of {size} pixels; choose 1 or 2.")
     return project(attenuation, cameras.regrid((cameras.size[0] // thin, cameras.size[1] // thin)))
 
 

@@ -143,6 +143,8 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
     def _weigh(self) -> np.ndarray:
         """Chance of each source: whole limbs count more than pieces of trunk cut on all sides."""
         cts = np.array([(1 - lateral_cut(self._volume(name))) ** 2 for name in self._files])
+        if not cts.any():  # cut on all sides, all of them
+            cts = np.ones(len(cts))
         phantoms = np.ones(len(self._phantoms))
         share = self.config.phantom_share if len(cts) and len(phantoms) else float(len(cts) == 0)
         scaled = [
