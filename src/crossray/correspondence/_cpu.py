@@ -16,26 +16,6 @@ from crossray.projection._cpu import dominant_axis, ray_length, ray_stay, slab_s
 
 
 @njit(inline="always")
-def _tent(vectors, k, x, y, z, row, column):
-    """Bilinear weight of voxel (x, y, z) in the ray of a pixel, for voxels off the border and in front of the detector."""
-    dx = vectors[k, 1, 0] + row * vectors[k, 2, 0] + column * vectors[k, 3, 0]
-    dy = vectors[k, 1, 1] + row * vectors[k, 2, 1] + column * vectors[k, 3, 1]
-    dz = vectors[k, 1, 2] + row * vectors[k, 2, 2] + column * vectors[k, 3, 2]
-    ux, uy, uz = x - vectors[k, 0, 0], y - vectors[k, 0, 1], z - vectors[k, 0, 2]
-    axis = dominant_axis(dx, dy, dz)
-    if axis == 0:
-        t = ux / dx
-        a, b = t * dy - uy, t * dz - uz
-    elif axis == 1:
-        t = uy / dy
-        a, b = t * dx - ux, t * dz - uz
-    else:
-        t = uz / dz
-        a, b = t * dx - ux, t * dy - uy
-    return max(0.0, 1.0 - abs(a)) * max(0.0, 1.0 - abs(b))
-
-
-@njit(inline="always")
 def _held_tent(position, index, size):
     return max(0.0, 1.0 - abs(min(max(position, 0.0), size - 1.0) - index))
 
@@ -73,14 +53,14 @@ def _locate(matrices, half, k, x, y, z, patch, grid, near, span):
     depth = matrices[k, 2, 0] * x + matrices[k, 2, 1] * y + matrices[k, 2, 2] * z + matrices[k, 2, 3]
     if depth <= half[k, 2]:
         return False
-    scale = 1.0 / depth
-    near[k, 2] = depth + half[k, 2]
+    scale, per_patch = 1.0 / depth, 1.0 / patch
+    near[k, 2], near[k, 3] = depth + half[k, 2], depth
     for i in range(2):
         center = matrices[k, i, 0] * x + matrices[k, i, 1] * y + matrices[k, i, 2] * z + matrices[k, i, 3]
         center *= scale
         near[k, i] = center
-        low = int(math.floor((center - half[k, i]) / patch))
-        high = int(math.floor((center + half[k, i]) / patch))
+        low = int(math.floor((center - half[k, i]) * per_patch))
+        high = int(math.floor((center + half[k, i]) * per_patch))
         span[k, 2 * i], span[k, 2 * i + 1] = low, high
         if high < 0 or low >= grid[i]:
             return False
@@ -102,43 +82,83 @@ def _within_one_patch(k, grid, slack, span):
 
 
 @njit(inline="always")
+def _rays_around(vectors, half, k, x, y, z, depth):
+    """The rays near a voxel, relative to the ray through its centre.
+
+    With u from source to voxel and m its dominant axis, the ray of a pixel (dr, dc) rows and columns from the footprint's
+    centre runs along U = u + dr * r + dc * c, where r = depth * row_step and c = depth * column_step, and passes the
+    voxel's slab off its centre by a = (dr * a_row + dc * a_column) / (1 + dr * e_row + dc * e_column), likewise b.
+
+    Returns:
+        Whether all of them have the dominant axis m; (a_row, a_column, b_row, b_column, e_row, e_column); (u, r, c, u_m).
+    """
+    u = (x - vectors[k, 0, 0], y - vectors[k, 0, 1], z - vectors[k, 0, 2])
+    r = (depth * vectors[k, 2, 0], depth * vectors[k, 2, 1], depth * vectors[k, 2, 2])
+    c = (depth * vectors[k, 3, 0], depth * vectors[k, 3, 1], depth * vectors[k, 3, 2])
+    m = dominant_axis(u[0], u[1], u[2])
+    i, j = (m + 1) % 3, (m + 2) % 3
+    e_row, e_column = r[m] / u[m], c[m] / u[m]
+    least = abs(u[m]) - half[k, 0] * abs(r[m]) - half[k, 1] * abs(c[m])
+    most_i = abs(u[i]) + half[k, 0] * abs(r[i]) + half[k, 1] * abs(c[i])
+    most_j = abs(u[j]) + half[k, 0] * abs(r[j]) + half[k, 1] * abs(c[j])
+    slopes = (r[i] - e_row * u[i], c[i] - e_column * u[i], r[j] - e_row * u[j], c[j] - e_column * u[j], e_row, e_column)
+    return least > max(most_i, most_j), slopes, (u, r, c, abs(u[m]))
+
+
+@njit(inline="always")
+def _tent(slopes, dr, dc):
+    """Bilinear weight of the voxel in the ray of a pixel, and the growth of U_m over u_m."""
+    grown = 1.0 + dr * slopes[4] + dc * slopes[5]
+    scale = 1.0 / grown
+    a, b = (dr * slopes[0] + dc * slopes[1]) * scale, (dr * slopes[2] + dc * slopes[3]) * scale
+    return max(0.0, 1.0 - abs(a)) * max(0.0, 1.0 - abs(b)), grown
+
+
+@njit(inline="always")
+def _path(metric, frame, dr, dc, grown):
+    """Path per slab of the ray of a pixel, mm."""
+    u, r, c, largest = frame
+    length = ray_length(
+        metric, u[0] + dr * r[0] + dc * c[0], u[1] + dr * r[1] + dc * c[1], u[2] + dr * r[2] + dc * c[2]
+    )
+    return length / (largest * grown)
+
+
+@njit(inline="always")
 def _held(index, low, high):
     """The whole number in [low, high] nearest to an index."""
     return min(max(index, low), high)
 
 
-@njit
-def _largest_weight(vectors, half, k, metric, x, y, z, slack, center, region):
+@njit(inline="always")
+def _largest_weight(metric, slopes, frame, half_row, half_column, slack, center_row, center_column, top, bottom, left, right):
     """The footprint's maximum over a rectangle of pixels, mm.
 
     A pixel delta rows from the centre sees the voxel at least delta / half voxels off along an axis, so its tent is at
     most 1 - delta / half, and no path within the footprint is longer than another by more than the factor `slack`. So
-    only pixels about as near to the centre as the four nearest ones can exceed those.
+    only pixels about as near to the centre as the nearest one of the rectangle can exceed that.
     """
-    low_row, high_row, low_column, high_column = region
-    above, left = int(math.floor(center[0])), int(math.floor(center[1]))
-    path = _path_per_slab(vectors, k, metric, _held(above, low_row, high_row), _held(left, low_column, high_column))
-    tent = 0.0
-    for r in range(_held(above, low_row, high_row), _held(above + 1, low_row, high_row) + 1):
-        for c in range(_held(left, low_column, high_column), _held(left + 1, low_column, high_column) + 1):
-            tent = max(tent, _tent(vectors, k, x, y, z, r, c))
-    # The tents are those of other paths, so their own maximum is found again below.
-    largest, reach = 0.0, 1.0 - tent / slack
-    rows, columns = reach * half[k, 0], reach * half[k, 1]
-    low_row, high_row = max(low_row, math.ceil(center[0] - rows)), min(high_row, math.floor(center[0] + rows))
-    low_column = max(low_column, math.ceil(center[1] - columns))
-    high_column = min(high_column, math.floor(center[1] + columns))
-    for r in range(low_row, high_row + 1):
-        for c in range(low_column, high_column + 1):
-            tent = _tent(vectors, k, x, y, z, r, c)
-            if tent * slack * path > largest:
-                largest = max(largest, tent * _path_per_slab(vectors, k, metric, r, c))
+    dr = _held(int(math.floor(center_row + 0.5)), top, bottom) - center_row
+    dc = _held(int(math.floor(center_column + 0.5)), left, right) - center_column
+    tent, grown = _tent(slopes, dr, dc)
+    path = slack * _path(metric, frame, dr, dc, grown)
+    largest, reach = tent * path / slack, 1.0 - tent / slack
+    first_row = max(top, int(math.ceil(center_row - reach * half_row)))
+    last_row = min(bottom, int(math.floor(center_row + reach * half_row)))
+    first_column = max(left, int(math.ceil(center_column - reach * half_column)))
+    last_column = min(right, int(math.floor(center_column + reach * half_column)))
+    for r in range(first_row, last_row + 1):
+        for c in range(first_column, last_column + 1):
+            dr, dc = r - center_row, c - center_column
+            tent, grown = _tent(slopes, dr, dc)
+            if tent * path > largest:
+                largest = max(largest, tent * _path(metric, frame, dr, dc, grown))
     return largest
 
 
 @njit
 def _largest_border_weight(vectors, k, metric, size, x, y, z, region):
-    """The same where the tent is cut or held at the volume's border: every pixel is looked at."""
+    """The same where the tent is cut or held at the volume's border, or its rays differ in their dominant axis."""
     largest = 0.0
     for r in range(region[0], region[1] + 1):
         for c in range(region[2], region[3] + 1):
@@ -146,12 +166,13 @@ def _largest_border_weight(vectors, k, metric, size, x, y, z, region):
     return largest
 
 
-@njit
+@njit(inline="always")
 def _patch_maxima(vectors, half, k, metric, size, x, y, z, border, patch, slack, normalise, near, span, maxima):
     """Fill `maxima` with the footprint's maximum in each patch of the span; False if no ray sees the voxel."""
     first_row, last_row = int(math.ceil(near[k, 0] - half[k, 0])), int(math.floor(near[k, 0] + half[k, 0]))
     first_column, last_column = int(math.ceil(near[k, 1] - half[k, 1])), int(math.floor(near[k, 1] + half[k, 1]))
-    center = (near[k, 0], near[k, 1])
+    same_axis, slopes, frame = _rays_around(vectors, half, k, x, y, z, near[k, 3])
+    plain = same_axis and _plain(k, border, near)
     peak = 0.0
     at = 0
     for patch_row in range(span[k, 0], span[k, 1] + 1):
@@ -160,10 +181,13 @@ def _patch_maxima(vectors, half, k, metric, size, x, y, z, border, patch, slack,
             left, right = max(first_column, patch_column * patch), min(last_column, patch_column * patch + patch - 1)
             largest = 0.0
             if top <= bottom and left <= right:
-                region = (top, bottom, left, right)
-                if _plain(k, border, near):
-                    largest = _largest_weight(vectors, half, k, metric, x, y, z, slack, center, region)
+                if plain:
+                    largest = _largest_weight(
+                        metric, slopes, frame, half[k, 0], half[k, 1], slack, near[k, 0], near[k, 1],
+                        top, bottom, left, right,
+                    )  # fmt: skip
                 else:
+                    region = (top, bottom, left, right)
                     largest = _largest_border_weight(vectors, k, metric, size, x, y, z, region)
             maxima[k, at] = largest
             peak = max(peak, largest)
@@ -178,28 +202,31 @@ def _patch_maxima(vectors, half, k, metric, size, x, y, z, border, patch, slack,
 def _raise_products(out, k, m, weight, grid, span, maxima):
     """out[k, m, p, q] = max(out[k, m, p, q], weight * n_k[p] * n_m[q]) over the touched patches."""
     columns = grid[1]
+    first = (k * len(span) + m) * grid[0] * columns
     wide_k, wide_m = span[k, 3] - span[k, 2] + 1, span[m, 3] - span[m, 2] + 1
     for row_k in range(max(0, span[k, 0]), min(grid[0] - 1, span[k, 1]) + 1):
         for column_k in range(max(0, span[k, 2]), min(columns - 1, span[k, 3]) + 1):
             scaled = weight * maxima[k, (row_k - span[k, 0]) * wide_k + column_k - span[k, 2]]
-            p = row_k * columns + column_k
+            line = (first + row_k * columns + column_k) * grid[0] * columns
             for row_m in range(max(0, span[m, 0]), min(grid[0] - 1, span[m, 1]) + 1):
                 for column_m in range(max(0, span[m, 2]), min(columns - 1, span[m, 3]) + 1):
                     value = np.float32(scaled * maxima[m, (row_m - span[m, 0]) * wide_m + column_m - span[m, 2]])
-                    if value > out[k, m, p, row_m * columns + column_m]:
-                        out[k, m, p, row_m * columns + column_m] = value
+                    at = line + row_m * columns + column_m
+                    if value > out[at]:
+                        out[at] = value
 
 
 @njit(inline="always")
 def _settled(out, k, m, weight, grid, span):
     """True if no entry of the touched patches lies below the weight, so that the voxel cannot raise any."""
     columns = grid[1]
+    first = (k * len(span) + m) * grid[0] * columns
     for row_k in range(max(0, span[k, 0]), min(grid[0] - 1, span[k, 1]) + 1):
         for column_k in range(max(0, span[k, 2]), min(columns - 1, span[k, 3]) + 1):
-            p = row_k * columns + column_k
+            line = (first + row_k * columns + column_k) * grid[0] * columns
             for row_m in range(max(0, span[m, 0]), min(grid[0] - 1, span[m, 1]) + 1):
                 for column_m in range(max(0, span[m, 2]), min(columns - 1, span[m, 3]) + 1):
-                    if out[k, m, p, row_m * columns + column_m] < weight:
+                    if out[line + row_m * columns + column_m] < weight:
                         return False
     return True
 
@@ -238,6 +265,31 @@ def _add_voxel(
                 _raise_products(out, k, m, weight, grid, span, maxima)
 
 
+@njit
+def _add_slices(
+    out, worker, workers, values, logistic, vectors, metric, matrices, half, slack, grid, patch, options, touched
+):
+    """Raise one thread's matrices (flattened) by every slice that is its own."""
+    nz, ny, nx = values.shape
+    size, views = (nx, ny, nz), len(vectors)
+    midpoint, slope, lowest, split = logistic
+    span = np.zeros((views, 4), np.int64)
+    near, maxima = np.zeros((views, 4)), np.zeros((views, touched))
+    for phase in range(2):
+        low, high = (split, np.inf) if phase == 0 else (lowest, split)
+        for z in range(worker, nz, workers):
+            for y in range(ny):
+                for x in range(nx):
+                    value = values[z, y, x]
+                    if low <= value < high:
+                        weight = value if slope == 0.0 else 1.0 / (1.0 + math.exp(slope * (midpoint - value)))
+                        if weight > 0.0:
+                            _add_voxel(
+                                out, weight, size, x, y, z, vectors, metric, matrices, half, slack, grid, patch,
+                                options, near, span, maxima,
+                            )  # fmt: skip
+
+
 @njit(parallel=True, cache=True)
 def correspondence_kernel(values, logistic, vectors, metric, matrices, half, slack, grid, patch, options, touched, workers):
     """Patch-level matrices (view, view, patch, patch), float32, upper triangle of views only.
@@ -258,29 +310,14 @@ def correspondence_kernel(values, logistic, vectors, metric, matrices, half, sla
         touched: Upper bound of the number of patches a footprint touches.
         workers: Number of threads to share the voxels among.
     """
-    nz, ny, nx = values.shape
-    size = (nx, ny, nz)
     views, patches = len(vectors), grid[0] * grid[1]
-    midpoint, slope, lowest, split = logistic
     # One copy a thread: maxima commute, so the result does not depend on how voxels are shared out.
     partial = np.zeros((workers, views, views, patches, patches), np.float32)
     for worker in prange(workers):
-        out = partial[worker]
-        span = np.zeros((views, 4), np.int64)
-        near, maxima = np.zeros((views, 3)), np.zeros((views, touched))
-        for phase in range(2):
-            low, high = (split, np.inf) if phase == 0 else (lowest, split)
-            for z in range(worker, nz, workers):
-                for y in range(ny):
-                    for x in range(nx):
-                        value = values[z, y, x]
-                        if low <= value < high:
-                            weight = value if slope == 0.0 else 1.0 / (1.0 + math.exp(slope * (midpoint - value)))
-                            if weight > 0.0:
-                                _add_voxel(
-                                    out, weight, size, x, y, z, vectors, metric, matrices, half, slack, grid,
-                                    patch, options, near, span, maxima,
-                                )  # fmt: skip
+        _add_slices(
+            partial[worker].reshape(-1), worker, workers, values, logistic, vectors, metric, matrices, half, slack, grid,
+            patch, options, touched,
+        )  # fmt: skip
     result = partial[0]
     for worker in range(1, workers):
         result = np.maximum(result, partial[worker])
