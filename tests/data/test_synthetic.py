@@ -121,7 +121,9 @@ def test_the_cache_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     first = SyntheticPairs(config, tmp_path)
     pairs = [first[0], first[1]]
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert {"poses/0000000.npz", "poses/0000001.npz"} <= names
+    poses = f"poses-{room._digest(config)}"
+    assert {f"{poses}/0000000.npz", f"{poses}/0000001.npz"} <= names
+    assert room._digest(replace(config, seed=1)) != room._digest(config)
     assert {name for name in names if name.startswith("volumes")} <= {
         f"volumes/phantom_{limb}_0.npz" for limb in room.LIMBS
     }

@@ -165,7 +165,9 @@ def train_matcher(
     preset: Annotated[Preset, typer.Option(help="Size of the network.")] = Preset.small,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the optimizer.")] = None,
     seed: Seed = 0,
-    phantoms: Annotated[int, typer.Option(min=0, help="Phantoms among the volumes.")] = 0,
+    phantoms: Annotated[
+        int | None, typer.Option(min=0, help="Phantoms among the volumes; the preset's number.")
+    ] = None,
     options: Annotated[
         list[str] | None, typer.Argument(help="section.option=value, as in the run's config.yaml.")
     ] = None,

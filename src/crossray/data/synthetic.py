@@ -1,6 +1,8 @@
 """Endless training pairs from CTs and phantoms: sample i depends on i alone, whoever makes it."""
 
+import hashlib
 import os
+import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -40,7 +42,7 @@ class SyntheticConfig:
 
     ct: str = ""
     split: str = "train"
-    phantoms: int = 24
+    phantoms: int = 12
     phantom_share: float = 0.3
     uniform_share: float = 0.0
     distinct: int = 0
@@ -63,9 +65,12 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
     def __init__(self, config: SyntheticConfig, cache: Path | None = None) -> None:
         self.config = config
         self.cache = cache
+        self._poses = (
+            cache / f"poses-{_digest(config)}" if cache is not None and config.distinct else None
+        )
         self._ready: dict[str, Source] = {}
         files = training_files(config)
-        self._files = {file.path.name: file.path for file in files}
+        self._files = {_name(file.path, Path(config.ct)): file.path for file in files}
         self._phantoms = [f"phantom {LIMBS[i % 3]} {i // 3}" for i in range(config.phantoms)]
         self.names = [*self._files, *self._phantoms]
         if not self.names:
@@ -88,11 +93,7 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
 
     def pose(self, base: int) -> tuple[Tensor, Tensor]:
         """Line integrals (view, row, column) and truth of one drawn pose."""
-        kept = (
-            self.cache / "poses" / f"{base:07d}.npz"
-            if self.cache and self.config.distinct
-            else None
-        )
+        kept = self._poses / f"{base:07d}.npz" if self._poses else None
         if kept is None or not kept.exists():
             rng = np.random.default_rng([self.config.seed, 0, base])
             name = self.names[rng.choice(len(self.names), p=self.weights)]
@@ -118,7 +119,7 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         )
 
     def _volume(self, name: str) -> Volume:
-        kept = self.cache / "volumes" / f"{name.replace(' ', '_')}.npz" if self.cache else None
+        kept = self.cache / "volumes" / f"{re.sub('[ /]', '_', name)}.npz" if self.cache else None
         if kept is not None and kept.exists():
             with np.load(kept) as data:
                 return Volume(
@@ -131,14 +132,13 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
             if name in self._files
             else phantom(name.split()[1], int(name.split()[2]))
         )
+        # Whole HU, kept or not: one bone voxel more or less would draw other poses.
+        hu = volume.values.round()
         if kept is not None:
             _write_npz(
-                kept,
-                hu=volume.values.round().to(torch.int16).numpy(),
-                affine=volume.world_from_voxel.numpy(),
+                kept, hu=hu.to(torch.int16).numpy(), affine=volume.world_from_voxel.numpy()
             )
-            return self._volume(name)
-        return volume
+        return Volume(hu, volume.world_from_voxel, name)
 
     def _weigh(self) -> np.ndarray:
         """Chance of each source: whole limbs count more than pieces of trunk cut on all sides."""
@@ -151,6 +151,16 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
             part / part.sum() * s for part, s in ((cts, 1 - share), (phantoms, share)) if len(part)
         ]
         return np.concatenate(scaled)
+
+
+def _name(path: Path, folder: Path) -> str:
+    """What to call a CT of a folder, which may also be the CT itself."""
+    return path.name if path == folder else path.relative_to(folder).as_posix()
+
+
+def _digest(config: SyntheticConfig) -> str:
+    """Tells the poses of one configuration from those of another."""
+    return hashlib.sha256(repr(config).encode()).hexdigest()[:8]
 
 
 @lru_cache(maxsize=4)

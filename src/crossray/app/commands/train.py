@@ -15,7 +15,7 @@ from crossray.training.config import TrainConfig
 from crossray.training.fit import fit_matcher
 
 
-def train_matcher(out: Path, ct: Path | None, preset: str, phantoms: int, words: list[str]) -> None:
+def train_matcher(out: Path, ct: Path | None, preset: str, phantoms: int | None, words: list[str]) -> None:
     """Train, or go on training, and say where the weights are."""
     config, data = resolved(ct, preset, phantoms, words)
     print(f"Preparing {data.ct or 'phantoms'} ...", flush=True)
@@ -25,14 +25,14 @@ def train_matcher(out: Path, ct: Path | None, preset: str, phantoms: int, words:
 
 
 def resolved(
-    ct: Path | None, preset: str, phantoms: int, words: list[str]
+    ct: Path | None, preset: str, phantoms: int | None, words: list[str]
 ) -> tuple[TrainConfig, SyntheticConfig]:
     """The whole configuration of a run; its data stands in it too, so that a run resumes only with the same.
 
     Args:
         ct: Folder of CTs.
         preset: Size of the network.
-        phantoms: Phantoms among the volumes.
+        phantoms: Phantoms among the volumes; None leaves the preset's number.
         words: `section.option=value`; the sections are those of `TrainConfig`, and `data` those of `SyntheticConfig`.
 
     Raises:
@@ -43,8 +43,11 @@ def resolved(
     sample = SampleConfig(
         views=ViewSampling(size=form.image_size), patch=form.patch, thin=form.input_stride
     )
-    data = SyntheticConfig(ct=str(ct) if ct else "", phantoms=phantoms, sample=sample)
-    recipe = recipe.model_copy(update={"data": _plain(asdict(data))})
+    data = SyntheticConfig(ct=str(ct) if ct else "", sample=sample)
+    tree = _updated(_plain(asdict(data)), recipe.data)
+    if phantoms is not None:
+        tree["phantoms"] = phantoms
+    recipe = recipe.model_copy(update={"data": tree})
     config = recipe.changed(words)
     if not any(word.startswith("data.seed=") for word in words):
         config = config.model_copy(update={"data": {**config.data, "seed": config.seed}})
@@ -63,6 +66,15 @@ def _data(tree: dict[str, Any], default: SyntheticConfig) -> SyntheticConfig:
         first = error.errors()[0]
         option = ".".join(str(part) for part in first["loc"])
         raise InputError(f"data.{option} is unfit: {first['msg']}.") from error
+
+
+def _updated(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A nested dictionary with some of its leaves changed."""
+    inner = {
+        name: _updated(tree[name], value) if isinstance(value, dict) else value
+        for name, value in changes.items()
+    }
+    return {**tree, **inner}
 
 
 def _names(tree: dict[str, Any], prefix: str = "") -> set[str]:
