@@ -1,9 +1,9 @@
 """Exact patch-level correspondence for CPUs.
 
 For one voxel v the block maximum of n_k[p] * n_l[q] over two patches is the product of the block maxima, since both
-factors are non-negative. So each voxel needs, per view, the few patches its footprint touches and the footprint's maximum
-in each; the matrix is the maximum over voxels of the products. Three things keep that cheap and exact:
-voxels of high weight go first, so that many later ones can change nothing; a footprint within one patch has the maximum 1
+factors are non-negative. So each voxel needs, per view, the few patches its footprint touches and the footprint's
+maximum in each; the matrix is the maximum over voxels of the products. Three things keep that cheap and exact: voxels
+of high weight go first, so that many later ones can change nothing; a footprint within one patch has the maximum 1
 there; and elsewhere only the few pixels that can hold the maximum are looked at.
 """
 
@@ -31,7 +31,9 @@ def _border_weight(vectors, k, metric, size, voxel, row, column):
     low, high, a0, da, b0, db = ray_stay(size, axis, source, d)
     i, a_axis, b_axis = voxel[axis], (axis + 1) % 3, (axis + 2) % 3
     weight = slab_share(low, high, i)
-    weight *= _held_tent(a0 + i * da, voxel[a_axis], size[a_axis]) * _held_tent(b0 + i * db, voxel[b_axis], size[b_axis])
+    weight *= _held_tent(a0 + i * da, voxel[a_axis], size[a_axis]) * _held_tent(
+        b0 + i * db, voxel[b_axis], size[b_axis]
+    )
     if weight == 0.0:
         return 0.0
     return weight * ray_length(metric, dx, dy, dz) / abs(d[axis])
@@ -48,15 +50,25 @@ def _path_per_slab(vectors, k, metric, row, column):
 
 @njit(inline="always")
 def _locate(matrices, half, k, x, y, z, patch, grid, near, span):
-    """Where view k sees the voxel: the footprint's centre and whether it is certainly hit (`near`), and the patches
-    (`span`, inclusive) it can touch. False if it lies behind the source or beside the detector."""
-    depth = matrices[k, 2, 0] * x + matrices[k, 2, 1] * y + matrices[k, 2, 2] * z + matrices[k, 2, 3]
+    """Where view k sees the voxel; False if it lies behind the source or beside the detector.
+
+    Fills `near` with the footprint's centre and whether it is certainly hit, and `span` with the patches (inclusive)
+    it can touch.
+    """
+    depth = (
+        matrices[k, 2, 0] * x + matrices[k, 2, 1] * y + matrices[k, 2, 2] * z + matrices[k, 2, 3]
+    )
     if depth <= half[k, 2]:
         return False
     scale, per_patch = 1.0 / depth, 1.0 / patch
     near[k, 2], near[k, 3] = depth + half[k, 2], depth
     for i in range(2):
-        center = matrices[k, i, 0] * x + matrices[k, i, 1] * y + matrices[k, i, 2] * z + matrices[k, i, 3]
+        center = (
+            matrices[k, i, 0] * x
+            + matrices[k, i, 1] * y
+            + matrices[k, i, 2] * z
+            + matrices[k, i, 3]
+        )
         center *= scale
         near[k, i] = center
         low = int(math.floor((center - half[k, i]) * per_patch))
@@ -69,7 +81,7 @@ def _locate(matrices, half, k, x, y, z, patch, grid, near, span):
 
 @njit(inline="always")
 def _plain(k, border, near):
-    """True if every ray that sees the voxel crosses its whole slab: off the volume's border, in front of the detector."""
+    """True if every ray that sees the voxel crosses its whole slab: off the volume's border, before the detector."""
     return not border and near[k, 2] < 1.0
 
 
@@ -85,12 +97,14 @@ def _within_one_patch(k, grid, slack, span):
 def _rays_around(vectors, half, k, x, y, z, depth):
     """The rays near a voxel, relative to the ray through its centre.
 
-    With u from source to voxel and m its dominant axis, the ray of a pixel (dr, dc) rows and columns from the footprint's
-    centre runs along U = u + dr * r + dc * c, where r = depth * row_step and c = depth * column_step, and passes the
-    voxel's slab off its centre by a = (dr * a_row + dc * a_column) / (1 + dr * e_row + dc * e_column), likewise b.
+    With u from source to voxel and m its dominant axis, the ray of a pixel (dr, dc) rows and columns from the
+    footprint's centre runs along U = u + dr * r + dc * c, where r = depth * row_step and c = depth * column_step, and
+    passes the voxel's slab off its centre by a = (dr * a_row + dc * a_column) / (1 + dr * e_row + dc * e_column),
+    likewise b.
 
     Returns:
-        Whether all of them have the dominant axis m; (a_row, a_column, b_row, b_column, e_row, e_column); (u, r, c, u_m).
+        Whether all of them have the dominant axis m; (a_row, a_column, b_row, b_column, e_row, e_column);
+        (u, r, c, u_m).
     """
     u = (x - vectors[k, 0, 0], y - vectors[k, 0, 1], z - vectors[k, 0, 2])
     r = (depth * vectors[k, 2, 0], depth * vectors[k, 2, 1], depth * vectors[k, 2, 2])
@@ -101,7 +115,9 @@ def _rays_around(vectors, half, k, x, y, z, depth):
     least = abs(u[m]) - half[k, 0] * abs(r[m]) - half[k, 1] * abs(c[m])
     most_i = abs(u[i]) + half[k, 0] * abs(r[i]) + half[k, 1] * abs(c[i])
     most_j = abs(u[j]) + half[k, 0] * abs(r[j]) + half[k, 1] * abs(c[j])
-    slopes = (r[i] - e_row * u[i], c[i] - e_column * u[i], r[j] - e_row * u[j], c[j] - e_column * u[j], e_row, e_column)
+    slopes = (
+        r[i] - e_row * u[i], c[i] - e_column * u[i], r[j] - e_row * u[j], c[j] - e_column * u[j], e_row, e_column,
+    )  # fmt: skip
     return least > max(most_i, most_j), slopes, (u, r, c, abs(u[m]))
 
 
@@ -120,7 +136,7 @@ def _path(metric, frame, dr, dc, grown):
     u, r, c, largest = frame
     length = ray_length(
         metric, u[0] + dr * r[0] + dc * c[0], u[1] + dr * r[1] + dc * c[1], u[2] + dr * r[2] + dc * c[2]
-    )
+    )  # fmt: skip
     return length / (largest * grown)
 
 
@@ -131,7 +147,9 @@ def _held(index, low, high):
 
 
 @njit(inline="always")
-def _largest_weight(metric, slopes, frame, half_row, half_column, slack, center_row, center_column, top, bottom, left, right):
+def _largest_weight(
+    metric, slopes, frame, half_row, half_column, slack, center_row, center_column, top, bottom, left, right
+):  # fmt: skip
     """The footprint's maximum over a rectangle of pixels, mm.
 
     A pixel delta rows from the centre sees the voxel at least delta / half voxels off along an axis, so its tent is at
@@ -167,18 +185,32 @@ def _largest_border_weight(vectors, k, metric, size, x, y, z, region):
 
 
 @njit(inline="always")
-def _patch_maxima(vectors, half, k, metric, size, x, y, z, border, patch, slack, normalise, near, span, maxima):
+def _patch_maxima(
+    vectors, half, k, metric, size, x, y, z, border, patch, slack, normalise, near, span, maxima
+):
     """Fill `maxima` with the footprint's maximum in each patch of the span; False if no ray sees the voxel."""
-    first_row, last_row = int(math.ceil(near[k, 0] - half[k, 0])), int(math.floor(near[k, 0] + half[k, 0]))
-    first_column, last_column = int(math.ceil(near[k, 1] - half[k, 1])), int(math.floor(near[k, 1] + half[k, 1]))
+    first_row, last_row = (
+        int(math.ceil(near[k, 0] - half[k, 0])),
+        int(math.floor(near[k, 0] + half[k, 0])),
+    )
+    first_column, last_column = (
+        int(math.ceil(near[k, 1] - half[k, 1])),
+        int(math.floor(near[k, 1] + half[k, 1])),
+    )
     same_axis, slopes, frame = _rays_around(vectors, half, k, x, y, z, near[k, 3])
     plain = same_axis and _plain(k, border, near)
     peak = 0.0
     at = 0
     for patch_row in range(span[k, 0], span[k, 1] + 1):
-        top, bottom = max(first_row, patch_row * patch), min(last_row, patch_row * patch + patch - 1)
+        top, bottom = (
+            max(first_row, patch_row * patch),
+            min(last_row, patch_row * patch + patch - 1),
+        )
         for patch_column in range(span[k, 2], span[k, 3] + 1):
-            left, right = max(first_column, patch_column * patch), min(last_column, patch_column * patch + patch - 1)
+            left, right = (
+                max(first_column, patch_column * patch),
+                min(last_column, patch_column * patch + patch - 1),
+            )
             largest = 0.0
             if top <= bottom and left <= right:
                 if plain:
@@ -210,7 +242,9 @@ def _raise_products(out, k, m, weight, grid, span, maxima):
             line = (first + row_k * columns + column_k) * grid[0] * columns
             for row_m in range(max(0, span[m, 0]), min(grid[0] - 1, span[m, 1]) + 1):
                 for column_m in range(max(0, span[m, 2]), min(columns - 1, span[m, 3]) + 1):
-                    value = np.float32(scaled * maxima[m, (row_m - span[m, 0]) * wide_m + column_m - span[m, 2]])
+                    value = np.float32(
+                        scaled * maxima[m, (row_m - span[m, 0]) * wide_m + column_m - span[m, 2]]
+                    )
                     at = line + row_m * columns + column_m
                     if value > out[at]:
                         out[at] = value
@@ -234,7 +268,7 @@ def _settled(out, k, m, weight, grid, span):
 @njit(inline="always")
 def _add_voxel(
     out, weight, size, x, y, z, vectors, metric, matrices, half, slack, grid, patch, options, near, span, maxima
-):
+):  # fmt: skip
     """Raise the matrices of all pairs of views by one voxel; `options` = (normalise, first other view)."""
     views = len(vectors)
     normalise, skip = options
@@ -257,7 +291,7 @@ def _add_voxel(
                 maxima[k, 0] = 1.0
             elif not _patch_maxima(
                 vectors, half, k, metric, size, x, y, z, border, patch, abs(slack[k]), normalise, near, span, maxima
-            ):
+            ):  # fmt: skip
                 seen &= ~(np.int64(1) << k)
     for k in range(views):
         for m in range(k + skip, views):
@@ -268,7 +302,7 @@ def _add_voxel(
 @njit
 def _add_slices(
     out, worker, workers, values, logistic, vectors, metric, matrices, half, slack, grid, patch, options, touched
-):
+):  # fmt: skip
     """Raise one thread's matrices (flattened) by every slice that is its own."""
     nz, ny, nx = values.shape
     size, views = (nx, ny, nz), len(vectors)
@@ -282,7 +316,11 @@ def _add_slices(
                 for x in range(nx):
                     value = values[z, y, x]
                     if low <= value < high:
-                        weight = value if slope == 0.0 else 1.0 / (1.0 + math.exp(slope * (midpoint - value)))
+                        weight = (
+                            value
+                            if slope == 0.0
+                            else 1.0 / (1.0 + math.exp(slope * (midpoint - value)))
+                        )
                         if weight > 0.0:
                             _add_voxel(
                                 out, weight, size, x, y, z, vectors, metric, matrices, half, slack, grid, patch,
@@ -291,13 +329,15 @@ def _add_slices(
 
 
 @njit(parallel=True, cache=True)
-def correspondence_kernel(values, logistic, vectors, metric, matrices, half, slack, grid, patch, options, touched, workers):
+def correspondence_kernel(
+    values, logistic, vectors, metric, matrices, half, slack, grid, patch, options, touched, workers
+):
     """Patch-level matrices (view, view, patch, patch), float32, upper triangle of views only.
 
     Args:
         values: Volume [z, y, x].
-        logistic: (midpoint, slope, lowest, split): weight = 1 / (1 + exp(-slope * (value - midpoint))) from `lowest` up;
-            with slope 0 the value itself, above 0. Voxels above `split` go first.
+        logistic: (midpoint, slope, lowest, split): weight = 1 / (1 + exp(-slope * (value - midpoint))) from `lowest`
+            up; with slope 0 the value itself, above 0. Voxels above `split` go first.
         vectors: Of the `RayTable`.
         metric: Of the `RayTable`.
         matrices: (view, 3, 4): voxel index (x, y, z, 1) to depth * (row, column, 1).
@@ -315,8 +355,8 @@ def correspondence_kernel(values, logistic, vectors, metric, matrices, half, sla
     partial = np.zeros((workers, views, views, patches, patches), np.float32)
     for worker in prange(workers):
         _add_slices(
-            partial[worker].reshape(-1), worker, workers, values, logistic, vectors, metric, matrices, half, slack, grid,
-            patch, options, touched,
+            partial[worker].reshape(-1), worker, workers, values, logistic, vectors, metric, matrices, half, slack,
+            grid, patch, options, touched,
         )  # fmt: skip
     result = partial[0]
     for worker in range(1, workers):

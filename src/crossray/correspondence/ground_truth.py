@@ -29,8 +29,8 @@ def correspondence(
 ) -> Float[Tensor, "view view patch patch"]:
     """Which patches of each view show tissue that patches of each other view show too, and how surely.
 
-    With a^v_k the footprint of voxel v in view k (its column of the Joseph system matrix), n^v_k = a^v_k / max a^v_k (the
-    peak over the whole detector plane, also beyond its edge) and w_v its weight,
+    With a^v_k the footprint of voxel v in view k (its column of the Joseph system matrix), n^v_k = a^v_k / max a^v_k
+    (the peak over the whole detector plane, also beyond its edge) and w_v its weight,
 
         C_kl[P, Q] = max over p in P, q in Q and voxels v of  w_v * n^v_k[p] * n^v_l[q].
 
@@ -43,7 +43,8 @@ def correspondence(
         patch: Side of a patch in pixels; 1 gives the pixel-level matrix, dense.
         definition: `exact` or `paper`.
         weight: Maps Hounsfield units to w in [0, 1]; None takes the volume's values as they are.
-        normalise: False gives the plain products p_k p_l^T of the paper's text, p_k^v = w_v * a_k^v in mm, without scaling.
+        normalise: False gives the plain products p_k p_l^T of the paper's text, p_k^v = w_v * a_k^v in mm, without
+            scaling.
         itself: False leaves the matrices of each view with itself at 0, to save their time.
 
     Returns:
@@ -102,13 +103,16 @@ def _exact(
 
 def _corners(volume: Volume) -> Float[Tensor, "corner 3"]:
     """The eight corner voxels, indices (x, y, z)."""
-    ends = [torch.tensor([0.0, n - 1.0], dtype=torch.float64) for n in reversed(volume.values.shape)]
+    ends = [
+        torch.tensor([0.0, n - 1.0], dtype=torch.float64) for n in reversed(volume.values.shape)
+    ]
     return torch.cartesian_prod(*ends)
 
 
 def _path_slack(rays: RayTable, volume: Volume) -> Float[Tensor, " view"]:
-    """Per view, a bound of the ratio between the paths per slab of two rays that see one voxel; negative unless
-    pixels lie so dense that every voxel is certain to be seen by one of the endless lattice.
+    """Per view, a bound of the ratio between the paths per slab of two rays that see one voxel.
+
+    Negative unless pixels lie so dense that every voxel is certain to be seen by one of the endless lattice.
 
     Rays that see a voxel pass within one voxel of its centre, so relative to the distance from the source they differ
     by at most two voxels, in length as in their dominant component.
@@ -127,8 +131,9 @@ def _path_slack(rays: RayTable, volume: Volume) -> Float[Tensor, " view"]:
 def _footprint_bounds(
     matrices: Float[Tensor, "view 3 4"], volume: Volume, patch: int, grid: tuple[int, int]
 ) -> tuple[Float[Tensor, "view 3"], int]:
-    """Bounds over the volume of half a footprint's rows and columns and of the depth between neighbours (view, 3), and of
-    the number of patches it can touch.
+    """Bounds over the volume of a footprint's extent.
+
+    Half its rows and columns and the depth between neighbours (view, 3), and the number of patches it can touch.
 
     Over the cube of a voxel's neighbours, where its tent ends, the projection moves by at most
     sum_i |m_i - c * d_i| / (depth - sum_i |d_i|) pixels for a centre c; that is largest at a corner of the volume.
@@ -138,7 +143,9 @@ def _footprint_bounds(
     spread = matrices[:, 2, :3].abs().sum(-1)
     room = depth.amin(1) - spread
     if (room <= 0).any():
-        raise InputError(f"{volume.name} reaches behind the source of a view; move the camera out (a larger sod_mm).")
+        raise InputError(
+            f"{volume.name} reaches behind the source of a view; move the camera out (a larger sod_mm)."
+        )
     halves = []
     touched = 1
     for i, numerator in enumerate((row, column)):

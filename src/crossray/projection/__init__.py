@@ -18,7 +18,7 @@ def project(volume: Volume, cameras: Cameras) -> Float[Tensor, "view row column"
         cameras: One or more views.
 
     Returns:
-        Integral along each ray from source to pixel, mm times the volume's unit (dimensionless for attenuation), float32.
+        Integral along each ray from source to pixel, mm times the volume's unit (none for attenuation), float32.
 
     Raises:
         InputError: A source inside the volume.
@@ -30,5 +30,7 @@ def project(volume: Volume, cameras: Cameras) -> Float[Tensor, "view row column"
     from crossray.projection._cpu import project_kernel
 
     rays = ray_table(volume, cameras)
-    lines = project_kernel(volume.values.numpy(), rays.vectors.numpy(), rays.metric.numpy(), *rays.size)
+    lines = project_kernel(
+        volume.values.numpy(), rays.vectors.numpy(), rays.metric.numpy(), *rays.size
+    )
     return torch.from_numpy(lines)

@@ -44,8 +44,12 @@ def _margin(size):
 
 @njit
 def ray_stay(size, axis, source, d):
-    """A ray's stay in the volume, from source to pixel, as indices (low, high) along its dominant axis, and its
-    positions a0 + i * da, b0 + i * db in the two other axes; low > high where it misses."""
+    """A ray's stay in the volume, from source to pixel, and its positions there.
+
+    Returns:
+        low, high, a0, da, b0, db: the stay as indices along the ray's dominant axis, low > high where it misses, and
+        the positions a0 + i * da, b0 + i * db in the two other axes.
+    """
     a_axis, b_axis = (axis + 1) % 3, (axis + 2) % 3
     da, db = d[a_axis] / d[axis], d[b_axis] / d[axis]
     a0 = source[a_axis] - source[axis] * da
@@ -110,12 +114,18 @@ def _ray_sum(flat, size, strides, axis, source, d):
     last = min(size[axis] - 1, int(math.floor(high + 0.5)))
     total = 0.0
     if size_a > 1 and size_b > 1:
-        total = _inner_sum(flat, first + 1, last, a0, da, b0, db, size_a, size_b, stride, stride_a, stride_b)
+        total = _inner_sum(
+            flat, first + 1, last, a0, da, b0, db, size_a, size_b, stride, stride_a, stride_b
+        )
     else:
         for i in range(first + 1, last):
-            total += _held_sample(flat, i * stride, a0 + i * da, b0 + i * db, size_a, size_b, stride_a, stride_b)
+            total += _held_sample(
+                flat, i * stride, a0 + i * da, b0 + i * db, size_a, size_b, stride_a, stride_b
+            )
     for i in range(first, last + 1, max(1, last - first)):
-        value = _held_sample(flat, i * stride, a0 + i * da, b0 + i * db, size_a, size_b, stride_a, stride_b)
+        value = _held_sample(
+            flat, i * stride, a0 + i * da, b0 + i * db, size_a, size_b, stride_a, stride_b
+        )
         total += slab_share(low, high, i) * value
     return total
 

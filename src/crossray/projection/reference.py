@@ -7,13 +7,15 @@ from torch import Tensor
 from crossray.projection.rays import RayTable
 
 
-def project_reference(values: Float[Tensor, "z y x"], rays: RayTable) -> Float[Tensor, "view row column"]:
+def project_reference(
+    values: Float[Tensor, "z y x"], rays: RayTable
+) -> Float[Tensor, "view row column"]:
     """Line integrals by Joseph's method, in mm times the unit of `values`, float64.
 
-    The volume fills the box of its voxel centres (an axis of one voxel: that voxel); outside is air. A ray counts for its
-    stay in that box, between source and pixel. Along the ray's dominant voxel axis, every slab adds the value at the
-    ray's position in it, bilinear in the two other axes, times the path length per slab, times the share of the slab
-    (half a voxel to either side) that the stay covers; positions are held within the box.
+    The volume fills the box of its voxel centres (an axis of one voxel: that voxel); outside is air. A ray counts for
+    its stay in that box, between source and pixel. Along the ray's dominant voxel axis, every slab adds the value at
+    the ray's position in it, bilinear in the two other axes, times the path length per slab, times the share of the
+    slab (half a voxel to either side) that the stay covers; positions are held within the box.
 
     Args:
         values: The volume, any float dtype; carries gradients.
@@ -42,7 +44,9 @@ def project_reference(values: Float[Tensor, "z y x"], rays: RayTable) -> Float[T
 
 
 def _sum_slabs(
-    slabs: Float[Tensor, "along a b"], source: Float[Tensor, " 3"], direction: Float[Tensor, "ray 3"]
+    slabs: Float[Tensor, "along a b"],
+    source: Float[Tensor, " 3"],
+    direction: Float[Tensor, "ray 3"],
 ) -> Float[Tensor, " ray"]:
     """Sum over slabs of the bilinearly interpolated values, each by the share that a ray's stay covers."""
     total = torch.zeros_like(direction[:, 0])
@@ -72,8 +76,12 @@ def _stay(
     one, other = (-margin - source) / direction, (sizes - 1 + margin - source) / direction
     enter, leave = torch.minimum(one, other), torch.maximum(one, other)
     # A ray along a face of the box divides 0 by 0 there, and lies within.
-    enter = enter.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf).amax(1).clamp(min=0)
-    leave = leave.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf).amin(1).clamp(max=1)
+    enter = (
+        enter.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf).amax(1).clamp(min=0)
+    )
+    leave = (
+        leave.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf).amin(1).clamp(max=1)
+    )
     ends = source[0] + torch.stack([enter, leave]).clamp(-1e300, 1e300) * direction[:, 0]
     missed = enter > leave
     return torch.where(missed, 1.0, ends.amin(0)), torch.where(missed, -1.0, ends.amax(0))

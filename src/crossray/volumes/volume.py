@@ -20,8 +20,7 @@ class Volume:
         name: What to call the volume in messages, usually its file.
 
     Raises:
-        InputError: A volume that is not 3-D, has fewer than two slices along an axis, holds NaN or infinity, or whose
-            affine is singular.
+        InputError: A volume that is not 3-D, has an empty axis, holds NaN or infinity, or whose affine is singular.
     """
 
     values: Float[Tensor, "z y x"]
@@ -34,11 +33,21 @@ class Volume:
         object.__setattr__(self, "values", values.contiguous())
         object.__setattr__(self, "world_from_voxel", affine)
         if values.ndim != 3 or values.numel() == 0:
-            raise InputError(f"{self.name} has shape {tuple(values.shape)}; a volume needs three non-empty axes [z, y, x].")
+            raise InputError(
+                f"{self.name} has shape {tuple(values.shape)}; a volume needs three non-empty axes [z, y, x]."
+            )
         if not torch.isfinite(values.sum(dtype=torch.float64)):
-            raise InputError(f"{self.name} holds NaN or infinite values; replace them (air is -1000 HU) and try again.")
-        if affine.shape != (4, 4) or not torch.isfinite(affine).all() or abs(float(torch.linalg.det(affine))) < 1e-9:
-            raise InputError(f"{self.name} has no invertible 4x4 world_from_voxel; give spacing and directions in mm.")
+            raise InputError(
+                f"{self.name} holds NaN or infinite values; replace them (air is -1000 HU) and try again."
+            )
+        if (
+            affine.shape != (4, 4)
+            or not torch.isfinite(affine).all()
+            or abs(float(torch.linalg.det(affine))) < 1e-9
+        ):
+            raise InputError(
+                f"{self.name} has no invertible 4x4 world_from_voxel; give spacing and directions in mm."
+            )
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -68,4 +77,5 @@ class Volume:
         x, y, z = self.spacing
         megabytes = self.values.numel() * self.values.element_size() / 1e6
         shape = " x ".join(str(n) for n in self.values.shape)
-        return f"Volume({self.name}: [z, y, x] {shape}, spacing (x, y, z) {x:.3g} x {y:.3g} x {z:.3g} mm, {megabytes:.0f} MB)"
+        spacing = f"{x:.3g} x {y:.3g} x {z:.3g} mm"
+        return f"Volume({self.name}: [z, y, x] {shape}, spacing (x, y, z) {spacing}, {megabytes:.0f} MB)"
