@@ -197,3 +197,8 @@ def test_lateral_cut_by_hand(hand: Volume):
 def test_a_patch_that_does_not_divide_the_image_is_refused(hand: Volume):
     with pytest.raises(InputError, match="patch=7"):
         make_sample(hand, 0, replace(CONFIG, patch=7))
+
+
+def test_a_negative_seed_is_refused(hand: Volume):
+    with pytest.raises(InputError, match="seed=-1"):
+        make_sample(hand, -1, CONFIG)

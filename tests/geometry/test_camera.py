@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -19,7 +20,7 @@ def vector(*numbers: float) -> torch.Tensor:
     return torch.tensor(numbers, dtype=torch.float64)
 
 
-def at(primary: float = 0, secondary: float = 0, roll: float = 0, **changes) -> Cameras:
+def at(primary=0, secondary=0, roll=0, **changes) -> Cameras:
     """A camera of 3 x 5 pixels of 2 mm, 1000 mm before and 100 mm behind the origin."""
     distances = {"sod_mm": 1000, "sdd_mm": 1100, "size": SIZE, "pixel_mm": 2} | changes
     return Cameras.from_angles(primary, secondary, roll, **distances)
@@ -240,6 +241,18 @@ def test_one_number_serves_all_views():
     assert len(many) == 3
     same(many[1], at(90, 10, 2, pixel_mm=2))
     same(many[2], at(45, 10, 3, pixel_mm=3))
+
+
+def test_numbers_come_as_lists_arrays_or_tensors():
+    lists = at([0, 90], [1, 2], pixel_mm=2, isocenter=[1, 2, 3])
+    arrays = at(
+        np.array([0, 90]), np.array([1, 2]), pixel_mm=np.int64(2), isocenter=np.array([1, 2, 3])
+    )
+    tensors = at(torch.tensor([0, 90]), torch.tensor([1.0, 2.0]), pixel_mm=torch.tensor(2))
+    same(arrays, lists)
+    same(tensors, at([0, 90], [1, 2], pixel_mm=2))
+    with pytest.raises(InputError, match="one a view"):
+        at(np.zeros((2, 2)))
 
 
 def test_index_and_stack():

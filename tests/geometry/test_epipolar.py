@@ -8,6 +8,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from crossray.errors import InputError
 from crossray.geometry import Cameras, epipolar_line, fundamental_matrix
 
 SIZE = (20, 30)
@@ -96,6 +97,14 @@ def test_a_line_by_hand():
     a, b, c = epipolar_line(cameras, 0, (9.5 - 11, 14.5), 1).tolist()
     for row, column in ((9.5 - 5.75, 14.5), (9.5 - 5.175, 14.5 + 57.5)):
         assert a * row + b * column + c == pytest.approx(0, abs=1e-9)
+
+
+def test_a_view_has_no_line_in_itself():
+    cameras = pair([(0, 0), (90, 0)])
+    turned = Cameras.stack([cameras[0], cameras[0].crop(3, 4, SIZE)])
+    for views, other in ((cameras, 0), (turned, 1)):
+        with pytest.raises(InputError, match="one source"):
+            epipolar_line(views, 0, (1, 2), other)
 
 
 @given(recipes())

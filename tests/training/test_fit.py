@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import StackDataset
 
 from crossray.errors import InputError
 from crossray.models.matcher import load_network, save_network
@@ -95,7 +96,10 @@ def test_control_c_leaves_a_checkpoint_and_resumes(config, noise, whole, tmp_pat
 
 
 def test_number_of_workers_changes_nothing(config, noise, whole, tmp_path):
-    fit_matcher(config.changed(["run.workers=1"]), noise(), tmp_path)
+    # Workers are started afresh and could not import this folder's `Noise`.
+    samples = [noise()[number] for number in range(config.steps * config.batch)]
+    stacked = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
+    fit_matcher(config.changed(["run.workers=1"]), StackDataset(**stacked), tmp_path)
     assert same(weights(tmp_path), weights(whole))
 
 

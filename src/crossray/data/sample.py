@@ -111,8 +111,10 @@ def make_sample(
         config: What to draw.
 
     Raises:
-        InputError: A patch that does not divide the image, an unknown protocol or definition.
+        InputError: A negative seed, a patch that does not divide the image, an unknown protocol or definition.
     """
+    if seed < 0:
+        raise InputError(f"seed={seed} is negative; give a whole number from 0 up.")
     patch_grid(config.views.size, config.patch)
     source = volume if isinstance(volume, Source) else prepare(volume, config)
     rng = np.random.default_rng(seed)

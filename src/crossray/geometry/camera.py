@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -10,6 +11,9 @@ from torch import Tensor
 from crossray.errors import InputError
 
 _FIELDS = ("source", "first_pixel", "column_step", "row_step")
+
+Numbers = float | np.number | Sequence[float] | np.ndarray | Tensor
+"""One number for all views, or one a view."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +70,15 @@ class Cameras:
     @classmethod
     def from_angles(
         cls,
-        primary: float | Sequence[float],
-        secondary: float | Sequence[float],
-        roll: float | Sequence[float] = 0.0,
+        primary: Numbers,
+        secondary: Numbers,
+        roll: Numbers = 0.0,
         *,
-        sod_mm: float | Sequence[float],
-        sdd_mm: float | Sequence[float],
+        sod_mm: Numbers,
+        sdd_mm: Numbers,
         size: tuple[int, int],
-        pixel_mm: float | Sequence[float],
-        isocenter: Float[Tensor, " 3"] | Sequence[float] = (0.0, 0.0, 0.0),
+        pixel_mm: Numbers,
+        isocenter: Float[Tensor, " 3"] | Sequence[float] | np.ndarray = (0.0, 0.0, 0.0),
     ) -> "Cameras":
         """Cameras on a C-arm whose central ray passes through the isocentre and the detector's middle.
 
@@ -89,19 +93,21 @@ class Cameras:
             size: Detector rows and columns.
             pixel_mm: Pixel pitch at the detector.
             isocenter: World position in mm.
+
+        Raises:
+            InputError: Numbers for different numbers of views, or distances that make no camera.
         """
         numbers = [
             torch.atleast_1d(torch.as_tensor(x, dtype=torch.float64))
             for x in (primary, secondary, roll, sod_mm, sdd_mm, pixel_mm)
         ]
-        try:
-            a, b, r, sod, sdd, pitch = (x[:, None] for x in torch.broadcast_tensors(*numbers))
-        except RuntimeError:
-            counts = [len(x) for x in numbers]
+        counts = [x.numel() for x in numbers]
+        if any(x.ndim > 1 for x in numbers) or len({*counts} - {1}) > 1:
             raise InputError(
                 f"primary, secondary, roll, sod_mm, sdd_mm and pixel_mm have lengths {counts}; "
                 "give one each or one a view."
-            ) from None
+            )
+        a, b, r, sod, sdd, pitch = (x[:, None] for x in torch.broadcast_tensors(*numbers))
         if (sod <= 0).any() or (sdd < sod).any() or (pitch <= 0).any():
             raise InputError(
                 "Distances need 0 < sod_mm <= sdd_mm and pixel_mm > 0; check their order and unit (mm)."

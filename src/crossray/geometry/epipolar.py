@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from crossray.errors import InputError
 from crossray.geometry.camera import Cameras
 
 
@@ -42,7 +43,14 @@ def epipolar_line(
         view: The view of the pixel.
         point: Its (row, column).
         other: The view to draw the line in.
+
+    Raises:
+        InputError: Two views from one source, or a view and itself.
     """
+    if torch.linalg.norm(cameras.source[view] - cameras.source[other]) < 1e-6:
+        raise InputError(
+            f"Views {view} and {other} have one source, so a pixel has no line there; choose views from two positions."
+        )
     line = fundamental_matrix(cameras, view, other) @ torch.tensor(
         [*point, 1.0], dtype=torch.float64
     )

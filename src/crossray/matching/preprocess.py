@@ -12,9 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from crossray.errors import InputError
-
-DARKEST, BRIGHTEST = 0.01, 0.99
-"""Quantiles of the film that become 0 and 1, so that a lead marker or a bare corner does not set the contrast."""
+from crossray.projection.appearance import stretch
 
 MIN_SIDE = 32
 """Films smaller than this many pixels along a side hold nothing that could be matched."""
@@ -57,15 +55,14 @@ def fit_film(
     inner = (max(1, round(rows * scale)), max(1, round(columns * scale)))
     top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     film = pixels.to(torch.float32)[None, None]
-    small = normalise(
-        functional.interpolate(film, size=inner, mode="bilinear", antialias=True)[0, 0], name
-    )
+    small = functional.interpolate(film, size=inner, mode="bilinear", antialias=True)[0, 0]
     margins = (left, size[1] - inner[1] - left, top, size[0] - inner[0] - top)
-    padded = functional.pad(small[None, None], margins, mode="replicate")[0, 0]
+    inside = normalise(small, name)
+    padded = functional.pad(inside[None, None], margins, mode="replicate")[0, 0]
     row_step, column_step = (
         rows / inner[0],
         columns / inner[1],
-    )  # film pixels in one pixel of the field
+    )  # the film's pixels in one of the field's
     row0, column0 = -top * row_step, -left * column_step
     return padded, Field(row0, column0, row0 + size[0] * row_step, column0 + size[1] * column_step)
 
@@ -73,25 +70,21 @@ def fit_film(
 def normalise(
     pixels: Float[Tensor, "row column"], name: str = "radiograph"
 ) -> Float[Tensor, "row column"]:
-    """Stretch the values so that the 1 % and 99 % quantiles become 0 and 1, and clip.
+    """Stretch the values as those of rendered images are: the 1 % and 99 % quantiles become 0 and 1.
 
-    An affine change of the grey values changes nothing: 8 bits, 16 bits and a DICOM window come out alike.
+    So a lead marker or a bare corner does not set the contrast, and an affine change of the grey values changes
+    nothing: 8 bits, 16 bits and a DICOM window come out alike.
 
     Raises:
         InputError: NaN or infinity among the values, or a film of one single grey.
     """
     if not torch.isfinite(pixels).all():
         raise InputError(f"{name} holds NaN or infinite values; give finite grey values.")
-    ordered = pixels.flatten().sort().values
-    last = ordered.numel() - 1
-    low, high = ordered[round(DARKEST * last)], ordered[round(BRIGHTEST * last)]
-    if low == high:  # nearly blank: whatever varies lies outside the quantiles
-        low, high = ordered[0], ordered[-1]
-    if low == high:
+    if pixels.min() == pixels.max():
         raise InputError(
             f"{name} is blank (every pixel has one value); give a radiograph with an image on it."
         )
-    return ((pixels - low) / (high - low)).clamp(0, 1)
+    return stretch(pixels)
 
 
 def for_display(

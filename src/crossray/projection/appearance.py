@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from crossray.errors import InputError
 from crossray.geometry import Cameras
 from crossray.projection import project
 from crossray.volumes.volume import Volume
 
 DARKEST, BRIGHTEST = 0.01, 0.99
-"""Quantiles of an image that become 0 and 1, in rendering and in reading films alike."""
+"""Quantiles of an image that become 0 and 1, in rendering and in matching films alike."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,8 @@ class Appearance:
 
     def __call__(self, lines: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:
         """A radiograph in [0, 1], bone bright, of line integrals of attenuation (dimensionless)."""
-        intensity = torch.exp(-self.exposure * lines) + self.scatter * _blurred(
-            torch.exp(-self.exposure * lines), 0.1
-        )
+        direct = torch.exp(-self.exposure * lines)
+        intensity = direct + self.scatter * _blurred(direct, 0.1)
         if self.photons > 0:
             noise = torch.randn(lines.shape, generator=torch.Generator().manual_seed(self.seed))
             intensity = intensity + noise * (intensity / self.photons).sqrt()
@@ -58,8 +58,9 @@ class Appearance:
         signal = signal + self.edge * (signal - _blurred(signal, self.edge_width / 100))
         image = stretch(signal) ** self.gamma
         if self.contrast > 0:
-            half = 0.5 * self.contrast * 4
+            half = 2 * self.contrast
             image = (torch.tanh(half * (image - 0.5)) / math.tanh(0.5 * half) + 1) / 2
+            image = image.clamp(0, 1)  # rounding may leave it by 6e-8
         return 1 - image if self.inverted else image
 
 
@@ -95,8 +96,10 @@ def render(
         Display values in [0, 1], bone bright, float32.
 
     Raises:
-        InputError: A source inside the volume, an energy out of range.
+        InputError: A negative seed, a source inside the volume, an energy out of range.
     """
+    if seed is not None and seed < 0:
+        raise InputError(f"seed={seed} is negative; give a whole number from 0 up.")
     lines = project(volume.attenuation(kev), cameras)
     rng = np.random.default_rng(seed)
     looks = [Appearance() if seed is None else sample_appearance(rng) for _ in range(len(cameras))]

@@ -38,7 +38,8 @@ class RunConfig(Options):
     """How a run is carried out; nothing here changes its weights.
 
     Args:
-        workers: Processes that make samples; 0 makes them in the training process.
+        workers: Processes that make samples; 0 makes them in the training process. A script that asks for some
+            needs the usual `if __name__ == "__main__":`, as they are started afresh, not forked.
         checkpoint_every: Steps between checkpoints.
         log_every: Steps between rows of metrics.csv.
         progress: Whether to show a progress bar.
@@ -138,10 +139,7 @@ def parse(tree: object, name: str) -> TrainConfig:
 
 def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
     """What changes the weights between two configurations, as `option: old -> new`; `run` does not count."""
-    before, after = (
-        _leaves(old.model_dump(mode="json", exclude={"run"})),
-        _leaves(new.model_dump(mode="json", exclude={"run"})),
-    )
+    before, after = (_leaves(c.model_dump(mode="json", exclude={"run"})) for c in (old, new))
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return [f"{name}: {before.get(name)} -> {after.get(name)}" for name in names]
 

@@ -27,6 +27,7 @@ from crossray.training.config import TrainConfig
 from crossray.training.folder import RunFolder
 from crossray.training.sampler import StepSampler
 from crossray.training.tasks import MatcherTask
+from crossray.training.workers import START, ignore_interrupt
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def fit_matcher(config: TrainConfig, dataset: Dataset[dict[str, Tensor]], out: P
         config: The run.
         dataset: Map-style; `dataset[i]` for i below steps x batch is one sample as tensors: `images` (view, row,
             column) in [0, 1], `correspondence` (view, view, patch, patch) and optionally `known`, its mask.
-            It must depend on i alone.
+            It must depend on i alone, and be picklable where `config.run.workers` asks for workers.
         out: Folder of the run: config.yaml, last.ckpt, matcher.safetensors, metrics.csv.
 
     Returns:
@@ -198,7 +199,8 @@ def _loader(
         dataset,
         batch_sampler=StepSampler(config.steps, config.batch, done),
         num_workers=config.run.workers,
-        worker_init_fn=_ignore_interrupt,
+        multiprocessing_context=START if config.run.workers else None,
+        worker_init_fn=ignore_interrupt,
         generator=torch.Generator().manual_seed(config.seed),
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=4 if config.run.workers else None,
@@ -211,11 +213,6 @@ def _bfloat16(precision: str) -> bool:
             return torch.cuda.is_bf16_supported()
         return bool(getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16", False))
     return precision == "bfloat16"
-
-
-def _ignore_interrupt(worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; the training process alone answers it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
