@@ -17,25 +17,46 @@ from crossray.projection.reference import project_reference
 from crossray.volumes.volume import Volume
 
 
+def margin(volume: Volume, cameras: Cameras) -> int:
+    """Pixels around a detector that hold the rest of every footprint that touches it.
+
+    A ray that sees a voxel passes through the cube of its neighbours' centres, so the footprint lies within the
+    projection of that cube's corners.
+    """
+    voxels = torch.cartesian_prod(*map(torch.arange, reversed(volume.values.shape))).double()
+    corners = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0]).double()] * 3)
+    points = (voxels[:, None] + corners).flatten(0, 1)
+    world = points @ volume.world_from_voxel[:3, :3].T + volume.world_from_voxel[:3, 3]
+    seen = cameras.project_points(world).unflatten(1, (len(voxels), 8))
+    return int((seen.amax(2) - seen.amin(2)).max()) + 1
+
+
 def footprints(volume: Volume, cameras: Cameras) -> torch.Tensor:
-    """Columns of the system matrix (voxel, view, row, column), by projecting one voxel at a time."""
+    """Columns of the system matrix (voxel, view, row, column), by projecting one voxel above 0 at a time."""
     rays = ray_table(volume, cameras)
-    units = torch.eye(volume.values.numel(), dtype=torch.float64)
-    return torch.stack([project_reference(unit.reshape(volume.values.shape), rays) for unit in units])
+    columns = []
+    for z, y, x in volume.values.nonzero().tolist():
+        alone = torch.zeros_like(volume.values, dtype=torch.float64)
+        alone[z, y, x] = 1.0
+        columns.append(project_reference(alone, rays))
+    return torch.stack(columns)
 
 
 def brute_force(volume: Volume, cameras: Cameras, patch: int) -> torch.Tensor:
-    """Block maximum of the pixel-level definition; peaks are taken over a plane far wider than the detector."""
-    rows, columns = cameras.size
-    wide = footprints(volume, cameras.crop(-40, -40, (rows + 80, columns + 80)))
+    """Block maximum of the pixel-level definition; peaks are taken over all of each footprint."""
+    (rows, columns), around = cameras.size, margin(volume, cameras)
+    wide = footprints(
+        volume, cameras.crop(-around, -around, (rows + 2 * around, columns + 2 * around))
+    )
     peak = wide.amax((-1, -2), keepdim=True)
-    scaled = torch.where(peak > 0, wide / peak, 0.0)[:, :, 40 : 40 + rows, 40 : 40 + columns]
-    blocks = torch.nn.functional.max_pool2d(scaled, patch).flatten(2)
-    weights = volume.values.double().flatten()[:, None, None, None, None]
+    scaled = torch.where(peak > 0, wide / peak, 0.0)
+    detector = scaled[:, :, around : around + rows, around : around + columns]
+    blocks = torch.nn.functional.max_pool2d(detector, patch).flatten(2)
+    weights = volume.values[volume.values > 0].double()[:, None, None, None, None]
     return (weights * blocks[:, :, None, :, None] * blocks[:, None, :, None, :]).amax(0)
 
 
-def random_scene(seed: int, shape: tuple[int, int, int] = (4, 5, 3)) -> tuple[Volume, Cameras]:
+def random_scene(seed: int, shape: tuple[int, int, int] = (3, 4, 3)) -> tuple[Volume, Cameras]:
     """A few voxels in any orientation, partly beside the detectors."""
     rng = np.random.default_rng(seed)
     affine = np.eye(4)
@@ -43,23 +64,28 @@ def random_scene(seed: int, shape: tuple[int, int, int] = (4, 5, 3)) -> tuple[Vo
     volume = Volume(torch.from_numpy(rng.random(shape)), torch.from_numpy(affine))
     cameras = Cameras.from_angles(
         *rng.uniform(-180, 180, (3, 2)).tolist(),
-        sod_mm=60.0, sdd_mm=float(rng.uniform(64, 90)), size=(12, 8), pixel_mm=rng.uniform(0.4, 2.5, 2).tolist(),
+        sod_mm=60.0, sdd_mm=float(rng.uniform(64, 90)), size=(12, 8), pixel_mm=rng.uniform(0.6, 2.5, 2).tolist(),
         isocenter=volume.center + torch.from_numpy(rng.normal(size=3)),
     )  # fmt: skip
     return volume, cameras
 
 
 @given(st.integers(0, 10_000), st.sampled_from([1, 2, 4]))
-@settings(max_examples=12)
+@settings(max_examples=8)
 def test_exact_is_the_block_maximum_of_brute_force(seed: int, patch: int) -> None:
     volume, cameras = random_scene(seed)
     matrix = correspondence(volume, cameras, patch=patch, weight=None)
-    torch.testing.assert_close(matrix.double(), brute_force(volume, cameras, patch), rtol=0, atol=2e-7)
+    torch.testing.assert_close(
+        matrix.double(), brute_force(volume, cameras, patch), rtol=0, atol=2e-7
+    )
 
 
 def test_exact_away_from_the_border() -> None:
-    """A volume deep enough that its middle takes the fast paths."""
-    volume, cameras = random_scene(7, (7, 7, 7))
+    """Voxels deep enough in a volume to take the fast paths."""
+    deep, cameras = random_scene(7, (7, 7, 7))
+    values = torch.zeros_like(deep.values)
+    values[2:5, 2:5, 2:5] = deep.values[2:5, 2:5, 2:5]
+    volume = Volume(values, deep.world_from_voxel)
     matrix = correspondence(volume, cameras, patch=4, weight=None)
     torch.testing.assert_close(matrix.double(), brute_force(volume, cameras, 4), rtol=0, atol=2e-7)
 
@@ -71,11 +97,18 @@ def test_agrees_with_rtk(shared, number: int, normalise: bool, name: str) -> Non
     with np.load(shared / "golden" / f"golden_{number}.npz") as golden:
         affine = np.diag([*golden["coarse_spacing_mm"], 1.0])
         affine[:3, 3] = golden["coarse_first_voxel_mm"]
-        names = ("source_mm", "coarse_first_pixel_mm", "coarse_column_step_mm", "coarse_row_step_mm")
+        names = (
+            "source_mm",
+            "coarse_first_pixel_mm",
+            "coarse_column_step_mm",
+            "coarse_row_step_mm",
+        )
         vectors = [torch.from_numpy(golden[k]) for k in names]
         volume = Volume(torch.from_numpy(golden["coarse_volume"]), torch.from_numpy(affine))
         expected = golden[name]
-    matrix = correspondence(volume, Cameras(*vectors, size=(9, 10)), patch=1, weight=None, normalise=normalise)
+    matrix = correspondence(
+        volume, Cameras(*vectors, size=(9, 10)), patch=1, weight=None, normalise=normalise
+    )
     assert np.abs(matrix.numpy() - expected).max() <= 1e-6 * expected.max()
 
 
@@ -107,8 +140,9 @@ def test_image_and_truth_share_geometry(voxel: tuple[int, int, int]) -> None:
     values[voxel] = 1.0
     volume = Volume(values, torch.diag(torch.tensor([1.5, 1.0, 2.0, 1.0])))
     cameras = Cameras.from_angles(
-        [0, 80], [5, -20], [0, 30], sod_mm=300, sdd_mm=360, size=(64, 64), pixel_mm=0.5, isocenter=volume.center
-    )
+        [0, 80], [5, -20], [0, 30],
+        sod_mm=300, sdd_mm=360, size=(64, 64), pixel_mm=0.5, isocenter=volume.center,
+    )  # fmt: skip
     lit = torch.nn.functional.max_pool2d(project(volume, cameras), 8).flatten(1)
     named = correspondence(volume, cameras, patch=8, weight=None)
     assert lit.gt(0).any(1).all()
@@ -138,7 +172,9 @@ def test_views_with_themselves_can_be_left_out() -> None:
 
 def test_three_views_are_their_pairs() -> None:
     volume, cameras = random_scene(4)
-    third = Cameras.from_angles(20, 10, sod_mm=60, sdd_mm=70, size=(12, 8), pixel_mm=1.0, isocenter=volume.center)
+    third = Cameras.from_angles(
+        20, 10, sod_mm=60, sdd_mm=70, size=(12, 8), pixel_mm=1.0, isocenter=volume.center
+    )
     three = correspondence(volume, Cameras.stack([cameras, third]), patch=4, weight=None)
     pair = correspondence(volume, Cameras.stack([cameras[[0]], third]), patch=4, weight=None)
     assert torch.equal(three[0, 2], pair[0, 1])
@@ -176,6 +212,8 @@ def test_bad_options_are_refused(options: dict[str, object], message: str) -> No
 
 def test_a_volume_behind_the_source_is_refused() -> None:
     volume = Volume(torch.ones(20, 20, 20), torch.eye(4), "limb.nii")
-    camera = Cameras.from_angles(0, 0, sod_mm=15, sdd_mm=50, size=(4, 4), pixel_mm=1, isocenter=(9.5, 0, 9.5))
+    camera = Cameras.from_angles(
+        0, 0, sod_mm=15, sdd_mm=50, size=(4, 4), pixel_mm=1, isocenter=(9.5, 0, 9.5)
+    )
     with pytest.raises(InputError, match=r"limb\.nii"):
         correspondence(volume, camera, patch=2)

@@ -34,7 +34,7 @@ def reference(volume: Volume, cameras: Cameras) -> torch.Tensor:
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_kernel_agrees_with_the_slow_twin(seed: int) -> None:
     volume, cameras = random_scene(seed)
     torch.testing.assert_close(
@@ -98,7 +98,7 @@ def test_agrees_with_rtk(shared, number: int) -> None:
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_moving_patient_and_camera_together_changes_nothing(seed: int) -> None:
     volume, cameras = random_scene(seed)
     rng = np.random.default_rng(seed + 1)
@@ -117,7 +117,7 @@ def test_moving_patient_and_camera_together_changes_nothing(seed: int) -> None:
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_is_linear_in_the_volume(seed: int) -> None:
     volume, cameras = random_scene(seed)
     part = torch.rand(volume.values.shape, generator=torch.Generator().manual_seed(seed))
