@@ -5,11 +5,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossray.evaluation.metrics import upper_blocks
 from crossray.training.losses import (
     LOSSES,
     cross_entropy,
     squared_error,
-    upper_blocks,
     weighted_squared_error,
 )
 

@@ -3,9 +3,8 @@
 import torch
 from torch.nn.functional import avg_pool3d, pad
 
+from crossray.volumes.table import AIR_HU
 from crossray.volumes.volume import Volume
-
-AIR_HU = -1000.0
 
 
 def block_average(volume: Volume, block: tuple[int, int, int], fill: float = AIR_HU) -> Volume:

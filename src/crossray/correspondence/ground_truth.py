@@ -12,6 +12,7 @@ from crossray.correspondence.patches import TissueWeight, patch_grid
 from crossray.errors import InputError
 from crossray.geometry import Cameras
 from crossray.projection.rays import RayTable, ray_table
+from crossray.volumes.table import AIR_HU
 from crossray.volumes.volume import Volume
 
 Definition = Literal["exact", "paper"]
@@ -60,7 +61,7 @@ def correspondence(
         raise InputError(f"definition={definition!r} is unknown; choose exact or paper.")
     grid = patch_grid(cameras.size, patch)
     if definition == "paper":
-        air = 0.0 if weight is None else -1000.0
+        air = 0.0 if weight is None else AIR_HU
         volume, cameras, patch = block_average(volume, PAPER_BLOCK, air), cameras.regrid(grid), 1
     return _exact(volume, cameras, grid, patch, weight, normalise, itself)
 
@@ -80,14 +81,12 @@ def _exact(
 
     rays = ray_table(volume, cameras)
     values, logistic = volume.values, (0.0, 0.0, 0.0, torch.inf)
-    if isinstance(weight, TissueWeight):
+    if normalise and isinstance(weight, TissueWeight):
         logistic = weight.logistic()
     elif weight is not None:
         values = weight(values)
-    if not normalise:
-        # The projection of a voxel's weight, so the weight enters once a view.
-        values = (values if weight is None else weight(volume.values)).square()
-        logistic = (0.0, 0.0, 0.0, torch.inf)
+    if not normalise:  # a product of projections of weights: the weight enters once a view
+        values = values.square()
     matrices = cameras.projection_matrices() @ volume.world_from_voxel
     half, touched = _footprint_bounds(matrices, volume, patch, grid)
     upper = correspondence_kernel(

@@ -46,7 +46,7 @@ def score_bins(scores: Float[Tensor, " pair"], resolution: int = FINEST) -> Int[
     """
     value = (
         scores.float().clamp(0.0, 1.0) + 0.0
-    )  # + 0.0 turns -0.0, whose bit pattern is negative, into 0.0
+    )  # turns -0.0, whose bit pattern is negative, into 0.0
     low = (value.contiguous().view(torch.int32) - _TINY).clamp(min=0) >> _LOW_SHIFT
     distance = (1.0 - value).contiguous().view(torch.int32).clamp(min=_NEAREST_ONE)
     high = ((_HALF - distance) >> _HIGH_SHIFT) + _LOW_BINS
@@ -292,7 +292,7 @@ class PositionPrior:
             raise InputError(
                 f"The position prior holds {self._sum.shape[0]} patches a view and was given {patch}."
             )
-        blocks = _upper_blocks(truth).detach().cpu().reshape(-1, patch, patch).double()
+        blocks = upper_blocks(truth).detach().cpu().reshape(-1, patch, patch).double()
         total = blocks.sum(0)
         self._sum += total + total.T
         self._count += 2 * len(blocks)
@@ -319,10 +319,10 @@ class PositionPrior:
         return self.matrix(views).to(images.device).expand(batch, -1, -1, -1, -1)
 
 
-def _upper_blocks(
+def upper_blocks(
     matrix: Shaped[Tensor, "*batch view view patch patch"],
 ) -> Shaped[Tensor, "*batch pair patch patch"]:
-    """The blocks k < l, each pair of views once."""
+    """Blocks k < l of a matrix over all views, in the order (0, 1), (0, 2), ..., (1, 2), ..."""
     first, second = torch.triu_indices(
         matrix.shape[-3], matrix.shape[-3], offset=1, device=matrix.device
     )
@@ -335,8 +335,8 @@ def _counted(matrix: Tensor, known: Tensor | None) -> Tensor:
         raise InputError(
             f"A correspondence of {matrix.shape[-3]} view has no pairs to score; give two views or more."
         )
-    entries = _upper_blocks(matrix.detach())
-    return entries.reshape(-1) if known is None else entries[_upper_blocks(known)]
+    entries = upper_blocks(matrix.detach())
+    return entries.reshape(-1) if known is None else entries[upper_blocks(known)]
 
 
 def _ratio(part: float | int, whole: int) -> float:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from crossray.correspondence import correspondence
+from crossray.correspondence import correspondence, patch_grid
 from crossray.data.sample import SampleConfig, Source, make_sample, prepare
 from crossray.data.synthetic import LIMBS, SyntheticConfig, clean_ct, training_files
 from crossray.errors import InputError
@@ -149,5 +149,5 @@ def slope_pair(
         sample_appearance(rng)(project(source.attenuation, camera)[0])
         for camera in (cameras[0], tall)
     )
-    grid = (size[0] // config.patch, size[1] // config.patch)
+    grid = patch_grid(size, config.patch)
     return SlopePair(person, fixed, wide, offsets, truth_at, name, grid)

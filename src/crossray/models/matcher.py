@@ -24,10 +24,8 @@ from crossray.models.backbone import STRIDE, ResidualTrunk, TrunkConfig
 from crossray.models.head import HEADS, Expansion
 from crossray.models.transformer import Transformer
 
-GREY_MEAN, GREY_SPREAD = (
-    0.45,
-    0.225,
-)  # of display values in [0, 1]: the usual centring of photographs, in grey
+GREY_MEAN, GREY_SPREAD = 0.45, 0.225
+"""Of display values in [0, 1]: the usual centring of photographs, in grey."""
 MOST_VIEWS = 16
 FORMAT = "crossray matcher 1"
 

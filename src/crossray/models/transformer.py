@@ -77,9 +77,8 @@ class Transformer(nn.Module):
         for name, weight in self.named_parameters():
             if name.endswith(".bias"):
                 nn.init.zeros_(weight)
-            elif (
-                weight.ndim == 2
-            ):  # what ends a branch starts small: the shortcuts carry the signal at first
+            elif weight.ndim == 2:
+                # What ends a branch starts small: the shortcuts carry the signal at first.
                 ends = name.endswith(("attention.out.weight", "perceptron.2.weight"))
                 nn.init.trunc_normal_(weight, std=0.02 / (2 * layers) ** 0.5 if ends else 0.02)
 

@@ -1,5 +1,6 @@
 """Cone-beam line integrals through a volume: one public function, one kernel a device, one slow twin."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -25,8 +26,6 @@ def project(volume: Volume, cameras: Cameras) -> Float[Tensor, "view row column"
 
     Source: Joseph, IEEE Trans Med Imaging 1 (1982) 192; the definition in code is `projection.reference`.
     """
-    import torch
-
     from crossray.projection._cpu import project_kernel
 
     rays = ray_table(volume, cameras)

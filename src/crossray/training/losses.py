@@ -1,29 +1,19 @@
 """Losses between a predicted and a true correspondence, both in [0, 1].
 
 Each is a mean over the pairs of patches that are known; what is not labelled costs nothing. A view is never
-compared with itself, and block (l, k) is the transpose of (k, l), so only the blocks k < l are looked at.
+compared with itself, and block (l, k) is the transpose of (k, l), so only `upper_blocks` are looked at.
 """
 
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 POSITIVE_WEIGHT = 4.0  # one pair in thirty matches; this much more counts an error on a full match
 SMALLEST = 1e-6  # probabilities are kept this far from 0 and 1: a logarithm of at most 14
 
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-
-
-def upper_blocks(
-    matrix: Shaped[Tensor, "batch view view patch patch"],
-) -> Shaped[Tensor, "batch pair patch patch"]:
-    """Blocks k < l of a matrix over all views, in the order (0, 1), (0, 2), ..., (1, 2), ..."""
-    first, second = torch.triu_indices(
-        matrix.shape[1], matrix.shape[1], offset=1, device=matrix.device
-    )
-    return matrix[:, first, second]
 
 
 def squared_error(

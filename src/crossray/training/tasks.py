@@ -10,9 +10,10 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from crossray.evaluation.metrics import upper_blocks
 from crossray.models.matcher import MatcherNetwork
 from crossray.training.config import TrainConfig
-from crossray.training.losses import LOSSES, upper_blocks
+from crossray.training.losses import LOSSES
 
 
 class MatcherTask(LightningModule):

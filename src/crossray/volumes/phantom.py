@@ -4,8 +4,6 @@ The embedded default of demo and tests and part of the training data. Bones are 
 a compact shell, sponge and marrow (`tissue`); their places and proportions are those of adult atlases (`limb_*`).
 """
 
-from typing import Literal
-
 import numpy as np
 import torch
 
@@ -16,7 +14,6 @@ from crossray.volumes.limb_knee import knee
 from crossray.volumes.tissue import Grid, build
 from crossray.volumes.volume import Volume
 
-LimbName = Literal["hand", "knee", "ankle"]
 _LIMBS = {"hand": hand, "knee": knee, "ankle": ankle}
 _FINEST_MM, _COARSEST_MM = 0.25, 8.0
 

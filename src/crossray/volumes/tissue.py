@@ -12,15 +12,8 @@ from torch import Tensor
 
 from crossray.volumes.shapes import Frame, Knots, Points, Shape, smooth_max, smooth_min
 
-AIR_HU, FAT_HU, MUSCLE_HU, SKIN_HU, TENDON_HU, CARTILAGE_HU = (
-    -1000.0,
-    -100.0,
-    55.0,
-    40.0,
-    90.0,
-    70.0,
-)
-MARROW_HU = -50.0
+AIR_HU, FAT_HU, MARROW_HU = -1000.0, -100.0, -50.0
+SKIN_HU, MUSCLE_HU, CARTILAGE_HU = 40.0, 55.0, 70.0
 _REACH_MM = 9.0  # how far from a bone its distance is known
 _SKIN_MM = 1.4
 Box = tuple[slice, slice, slice]
