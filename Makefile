@@ -9,10 +9,15 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 CODE := src tests $(wildcard benchmarks)
 
-.PHONY: demo test check static format constraints clean .venv
+.PHONY: demo picture test check static format constraints clean .venv
 
 demo: $(VENV)/.base
 	$(BIN)/crossray demo --out out/demo
+
+# The picture of the README is what the demo shows.
+picture: demo
+	mkdir -p docs/images
+	cp out/demo/matches.png docs/images/readme.png
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest

@@ -30,13 +30,21 @@ def film(path: Path) -> torch.Tensor:
 def commons_pairs(radiographs: Path, landmarks: Path) -> Iterator[tuple[str, SlopePair]]:
     """Every two views of each annotated study of commons, laid at the mean row of the landmarks both show."""
     for study in json.loads(landmarks.read_text())["studies"]:
-        files = {view: name for view, name in study["images"].items() if name.startswith("commons/")}
+        files = {
+            view: name for view, name in study["images"].items() if name.startswith("commons/")
+        }
         for one, other in itertools.combinations(files, 2):
-            points = [m["points"] for m in study["landmarks"] if {one, other} <= set(m["points"]) and not m.get("doubtful")]
+            points = [
+                m["points"]
+                for m in study["landmarks"]
+                if {one, other} <= set(m["points"]) and not m.get("doubtful")
+            ]
             rows = tuple(sum(p[view][0] for p in points) / len(points) for view in (one, other))
             films = [film(radiographs / files[view]) for view in (one, other)]
             name = study["study_id"].removeprefix("haggstrom-")
-            for pair in real_slope_pairs(*films, person=name, name=f"{name} {one}-{other}", level=rows):
+            for pair in real_slope_pairs(
+                *films, person=name, name=f"{name} {one}-{other}", level=rows
+            ):
                 yield name, pair
 
 
@@ -71,9 +79,15 @@ def main() -> None:
         with torch.inference_mode():
             found = slope(predict, members)
         results[group] = {
-            "slope": found.slope, "low": found.low, "high": found.high, "pairs": len(members), "edge_share": found.edge_share,
-        }  # fmt: skip
-        print(f"{group:8s} slope {found.slope:.2f} ({found.low:.2f} to {found.high:.2f}), {len(members)} slides")
+            "slope": found.slope,
+            "low": found.low,
+            "high": found.high,
+            "pairs": len(members),
+            "edge_share": found.edge_share,
+        }
+        print(
+            f"{group:8s} slope {found.slope:.2f} ({found.low:.2f} to {found.high:.2f}), {len(members)} slides"
+        )
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -104,7 +104,13 @@ def main() -> None:
 
     def cameras(primary: list[float], secondary: list[float]) -> Cameras:
         return Cameras.from_angles(
-            primary, secondary, sod_mm=1000, sdd_mm=1100, size=(256, 256), pixel_mm=0.75, isocenter=volume.center
+            primary,
+            secondary,
+            sod_mm=1000,
+            sdd_mm=1100,
+            size=(256, 256),
+            pixel_mm=0.75,
+            isocenter=volume.center,
         )
 
     results: dict[str, object] = {}

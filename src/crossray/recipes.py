@@ -21,8 +21,8 @@ def train_matcher_recipe(preset: str) -> TrainConfig:
             epochs; Adam at 1e-4, batch 16, MSE, cosine schedule as published).
 
     Returns:
-        The whole configuration; change it with `TrainConfig.changed`. `data` holds only what differs from the defaults of
-        `SyntheticConfig`.
+        The whole configuration; change it with `TrainConfig.changed`. `data` holds only what differs from the
+        defaults of `SyntheticConfig`.
 
     Raises:
         ValueError: An unknown preset.

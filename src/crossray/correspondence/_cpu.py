@@ -40,15 +40,6 @@ def _border_weight(vectors, k, metric, size, voxel, row, column):
 
 
 @njit(inline="always")
-def _path_per_slab(vectors, k, metric, row, column):
-    """Path of a pixel's ray from slab to slab, mm."""
-    dx = vectors[k, 1, 0] + row * vectors[k, 2, 0] + column * vectors[k, 3, 0]
-    dy = vectors[k, 1, 1] + row * vectors[k, 2, 1] + column * vectors[k, 3, 1]
-    dz = vectors[k, 1, 2] + row * vectors[k, 2, 2] + column * vectors[k, 3, 2]
-    return ray_length(metric, dx, dy, dz) / max(abs(dx), abs(dy), abs(dz))
-
-
-@njit(inline="always")
 def _locate(matrices, half, k, x, y, z, patch, grid, near, span):
     """Where view k sees the voxel; False if it lies behind the source or beside the detector.
 

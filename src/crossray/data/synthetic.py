@@ -135,9 +135,7 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         # Whole HU, kept or not: one bone voxel more or less would draw other poses.
         hu = volume.values.round()
         if kept is not None:
-            _write_npz(
-                kept, hu=hu.to(torch.int16).numpy(), affine=volume.world_from_voxel.numpy()
-            )
+            _write_npz(kept, hu=hu.to(torch.int16).numpy(), affine=volume.world_from_voxel.numpy())
         return Volume(hu, volume.world_from_voxel, name)
 
     def _weigh(self) -> np.ndarray:

@@ -219,13 +219,13 @@ def _panels(views: Sequence[FilmView], rows: int) -> tuple["Figure", list[list["
         axes.append([figure.add_axes(box) for box in boxes])
     for panel, view in zip(axes[0], views, strict=True):
         panel.set_title(view.name, color=_INK, fontsize=13, pad=7)
-    caption = "Each ring marks a point; the band of its number and colour shows where it can lie in the other view"
+    others = "views" if len(views) > 2 else "view"
     figure.text(
         left / width,
         0.55 * bottom / height,
-        caption + ("s." if len(views) > 2 else "."),
+        f"Each ring marks a point; the band of its number shows where it can lie in the other {others}.",
         color=_FAINT,
-        fontsize=10,
+        fontsize=min(10.0, 1.25 * width),
         va="center",
     )
     return figure, axes

@@ -154,7 +154,7 @@ def evaluate_matcher(
         raise InputError(
             "There are no samples to evaluate on; give at least one volume and one pair."
         )
-    measured = slope(predict, _tracked(slope_pairs, "slope", progress))
+    measured = slope(predict, _tracked(slope_pairs, "slope", progress and slope_pairs != ()))
     return tally.report(measured, settings or {})
 
 

@@ -22,7 +22,7 @@ from crossray.matching import Matcher
 from crossray.models.matcher import MatcherNetwork
 
 PHANTOMS = 6
-PRIOR_VOLUMES, PRIOR_SAMPLES = 12, 144
+PRIOR_VOLUMES, PRIOR_SAMPLES = 18, 288
 SLOPE_PAIRS = 32
 
 

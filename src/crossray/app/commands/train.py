@@ -15,7 +15,9 @@ from crossray.training.config import TrainConfig
 from crossray.training.fit import fit_matcher
 
 
-def train_matcher(out: Path, ct: Path | None, preset: str, phantoms: int | None, words: list[str]) -> None:
+def train_matcher(
+    out: Path, ct: Path | None, preset: str, phantoms: int | None, words: list[str]
+) -> None:
     """Train, or go on training, and say where the weights are."""
     config, data = resolved(ct, preset, phantoms, words)
     print(f"Preparing {data.ct or 'phantoms'} ...", flush=True)
