@@ -154,17 +154,22 @@ def test_clinical_windows_keep_within_reach():
 
 
 def test_the_field_shrinks_to_fit_but_not_below_its_limit():
-    fields = [float(measured(draw(s, reach_mm=(0.0, 125.0)))["field"][0]) for s in range(40)]
+    """178 mm hold a window of 100 mm with its offsets: 2 x (0.64 + 0.25) fields."""
+    fields = [float(measured(draw(s, reach_mm=(0.0, 178.0)))["field"][0]) for s in range(40)]
     assert 90 <= min(fields) < 93
     assert 97 < max(fields) <= 100 + 1e-9
-    assert float(measured(draw(0, reach_mm=(0.0, 50.0)))["field"][0]) == pytest.approx(90)
+    # Measured at the isocentre asked for, a little off the one moved.
+    assert float(measured(draw(0, reach_mm=(0.0, 50.0)))["field"][0]) == pytest.approx(90, abs=1)
 
 
-def test_windows_on_too_short_a_limb_are_centred_on_it():
+def test_windows_stay_independent_on_a_short_limb():
+    """Framed alike, they would let a matcher score by predicting the same height."""
     level = ViewSampling(size=(64, 64), jitter_deg=0, roll_deg=0)
-    heights = window(draw(1, level, reach_mm=(0.0, 60.0)))
-    assert heights.mean(1).tolist() == pytest.approx([30, 30])
-    assert (heights.amax(1) - heights.amin(1)).tolist() == pytest.approx([90, 90])
+    centers = torch.stack([window(draw(s, level, reach_mm=(0.0, 60.0))).mean(1) for s in range(60)])
+    apart = centers[:, 0] - centers[:, 1]
+    assert centers.mean().item() == pytest.approx(30, abs=5)
+    assert 15 < apart.std().item() < 23  # two uniform draws of 22.5 mm either way: 18.4
+    assert abs(torch.corrcoef(centers.T)[0, 1].item()) < 0.3
 
 
 def test_a_long_limb_and_uniform_views_are_left_alone():

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -11,6 +12,8 @@ from crossray.errors import InputError
 from crossray.geometry.camera import Cameras
 
 Protocol = Literal["clinical", "uniform"]
+_HALF_WINDOW = 0.64
+"""Half a window's height along the limb in fields, with room for roll and tilt."""
 _CLINICAL_PRIMARY = (0.0, 90.0, 45.0, -45.0)
 
 
@@ -63,13 +66,17 @@ def sample_cameras(
         isocenter: World point near which all windows lie, mm.
         sampling: What to draw.
         reach_mm: World z range (inferior, superior) that clinical windows keep within where they can, so that the cut
-            ends of a scanned limb stay out of view; the field shrinks to fit, not below its lower limit.
+            ends of a scanned limb stay out of view: the field shrinks to fit, not below its lower limit, and the
+            isocentre moves. Each window is off it independently all the same.
     """
     keep_in = reach_mm if sampling.protocol == "clinical" else None
     low, high = sampling.field_mm
     if keep_in is not None:
-        high = min(high, max(low, (keep_in[1] - keep_in[0]) / 1.25))
+        room = 2 * (_HALF_WINDOW + sampling.offset)
+        high = min(high, max(low, (keep_in[1] - keep_in[0]) / room))
     field = rng.uniform(low, high)
+    if keep_in is not None:
+        isocenter = _moved_within(isocenter, (_HALF_WINDOW + sampling.offset) * field, keep_in)
     angles = (
         _clinical_angles(rng, sampling)
         if sampling.protocol == "clinical"
@@ -85,20 +92,22 @@ def sample_cameras(
             sod_mm=sod[i], sdd_mm=sdd[i], size=sampling.size, pixel_mm=pixel[i], isocenter=isocenter,
         )  # fmt: skip
         down, right = rng.uniform(-sampling.offset, sampling.offset, 2) * field
-        if keep_in is not None:
-            down = _keep_within(float(isocenter[2]) - down, field, keep_in, float(isocenter[2]))
         per_mm = max(sampling.size) / field
         views.append(camera.crop(down * per_mm, right * per_mm, sampling.size))
     return Cameras.stack(views)
 
 
-def _keep_within(
-    center_z: float, field: float, reach: tuple[float, float], isocenter_z: float
-) -> float:
-    """Shift downwards, mm, that puts a window's centre as near `center_z` as keeps the window within reach."""
-    low, high = reach[0] + 0.64 * field, reach[1] - 0.64 * field
-    center = min(max(center_z, low), high) if low <= high else 0.5 * (reach[0] + reach[1])
-    return isocenter_z - center
+def _moved_within(
+    isocenter: Float[Tensor, " 3"], margin: float, reach: tuple[float, float]
+) -> Float[Tensor, " 3"]:
+    """The isocentre moved along z to lie `margin` mm within reach; halfway where the reach is too short for that.
+
+    Moving the one isocentre, not each window, leaves the windows independent: windows pushed to the same place one
+    by one would be framed alike, and teach that a match lies at the same height.
+    """
+    low, high = reach[0] + margin, reach[1] - margin
+    z = min(max(float(isocenter[2]), low), high) if low <= high else 0.5 * (reach[0] + reach[1])
+    return torch.stack([isocenter[0], isocenter[1], torch.tensor(z, dtype=isocenter.dtype)])
 
 
 def _clinical_angles(rng: np.random.Generator, sampling: ViewSampling) -> np.ndarray:
