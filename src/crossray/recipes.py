@@ -6,8 +6,9 @@ from crossray.training.config import OptimizerConfig, TrainConfig
 SMALL_DATA = {
     "phantoms": 60,
     "uniform_share": 0.15,
-    "distinct": 2400,
-    "sample": {"truth_block": 2, "views": {"views": 4}},
+    "distinct": 1500,
+    "films": True,
+    "sample": {"truth_block": 2, "truth_thin": 2, "views": {"views": 4}},
 }
 """What the bundled weights were trained on: 2400 poses of four views, so 14,400 pairs of views, shown 67,200
 times in all with new looks and mirrors, since on two cores a pose costs more than a step of training."""

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from crossray.data import augment as room
-from crossray.data.augment import augment
+from crossray.data.augment import augment, cut_windows
+from crossray.data.sample import SampleConfig
+from crossray.geometry.views import ViewSampling
 
 GRID, PATCH = 4, 4
 
@@ -106,3 +108,31 @@ def test_thin_line_integrals_are_enlarged_last():
     assert torch.equal(twice["images"][:, ::2, ::2], one["images"])
     assert torch.equal(twice["images"][:, 1::2, 1::2], one["images"])
     assert torch.equal(twice["correspondence"], one["correspondence"])
+
+
+def film(seed: int, views: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    """Films of 6 x 7 patches that carry their numbers, and a matrix that tells both numbers of every pair."""
+    numbers = torch.arange(6 * 7).repeat(views, 1) + 100 * torch.arange(views)[:, None]
+    lines = (
+        numbers.float().view(views, 6, 7).repeat_interleave(PATCH, 1).repeat_interleave(PATCH, 2)
+    )
+    return lines, (numbers[:, None, :, None] + 1000 * numbers[None, :, None, :]).float()
+
+
+def test_windows_are_cut_with_their_truth():
+    config = SampleConfig(views=ViewSampling(size=(8 * GRID, 8 * GRID)), patch=8, thin=2)
+    lines, matrix = film(0)
+    corners = set()
+    for seed in range(200):
+        shown, cut = cut_windows(lines, matrix, config, np.random.default_rng(seed))
+        assert shown.shape == (3, PATCH * GRID, PATCH * GRID)
+        numbers = patches(shown)
+        assert torch.equal(cut, numbers[:, None, :, None] + 1000 * numbers[None, :, None, :])
+        grid = numbers[0].view(GRID, GRID)
+        assert torch.equal(
+            grid - grid[0, 0],
+            torch.tensor([[7.0 * i + j for j in range(GRID)] for i in range(GRID)]),
+        )
+        corners.add((int(numbers[0, 0]), int(numbers[1, 0]) - 100))
+    assert {one for one, _ in corners} == {7 * i + j for i in range(3) for j in range(4)}
+    assert len(corners) > 60  # of 144: the two windows know nothing of each other

@@ -138,6 +138,22 @@ def test_truth_blocks_average_within_slices(hand: Volume):
     assert plain.truth is plain.volume
 
 
+def test_truth_on_fewer_pixels_is_that_of_a_coarser_detector(hand: Volume):
+    source = prepare(hand, CONFIG)
+    sample = make_sample(source, 5, replace(CONFIG, truth_thin=2))
+    rows, columns = CONFIG.views.size
+    coarse = correspondence(
+        source.truth,
+        sample.cameras.regrid((rows // 2, columns // 2)),
+        CONFIG.patch // 2,
+        itself=False,
+    )
+    assert torch.equal(sample.correspondence, coarse)
+    assert torch.equal(sample.images, make_sample(source, 5, CONFIG).images)
+    with pytest.raises(InputError, match="truth_thin=3 does not divide patches"):
+        make_sample(source, 5, replace(CONFIG, truth_thin=3))
+
+
 def test_ends_fade_by_hand():
     flesh = grid(torch.zeros(8, 2, 2))  # slices of 2 mm
     faded = prepare(flesh, SampleConfig(fade_mm=4)).volume.values[:, 0, 0]

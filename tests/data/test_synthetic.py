@@ -283,3 +283,19 @@ def test_no_person_of_the_real_data_is_on_both_sides(shared: Path):
     assert train
     assert val
     assert not {file.person for file in train} & {file.person for file in val}
+
+
+def test_films_show_a_pose_in_new_windows(monkeypatch: pytest.MonkeyPatch):
+    config = replace(CONFIG, films=True, distinct=1)
+    pairs = SyntheticPairs(config)
+    lines, matrix = pairs.pose(0)
+    assert lines.shape == (2, 48, 48)  # 64 pixels and 16 on either side, at half the rays
+    assert matrix.shape == (2, 2, 36, 36)
+    windows = []
+    monkeypatch.setattr(
+        room, "augment", lambda lines, matrix, rng, thin: windows.append(matrix) or {}
+    )
+    for visit in range(8):
+        _ = pairs[visit]
+    assert {tuple(each.shape) for each in windows} == {(2, 2, 16, 16)}
+    assert len({round(float(each.sum()), 3) for each in windows}) > 4

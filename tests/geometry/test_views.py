@@ -1,6 +1,7 @@
 """Poses drawn from a seed keep to their protocol."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -176,6 +177,20 @@ def test_a_long_limb_and_uniform_views_are_left_alone():
     torch.testing.assert_close(draw(2).first_pixel, draw(2, reach_mm=(-1e4, 1e4)).first_pixel)
     free = ViewSampling(protocol="uniform")
     assert torch.equal(draw(2, free).first_pixel, draw(2, free, reach_mm=(0.0, 50.0)).first_pixel)
+
+
+def test_a_film_holds_every_window():
+    sampling = ViewSampling(size=(64, 48), field_mm=(100.0, 100.0), offset=0.2)
+    film = sampling.film(16)
+    assert film.size == (64 + 2 * 16, 48 + 2 * 16)  # 12.8 and 9.6 pixels, in whole steps of 16
+    assert film.offset == 0.0
+    window, wide = (
+        sample_cameras(np.random.default_rng(3), torch.zeros(3, dtype=torch.float64), each)
+        for each in (replace(sampling, offset=0.0), film)
+    )
+    inner = wide.crop(16, 16, (64, 48))
+    torch.testing.assert_close(inner.first_pixel, window.first_pixel)
+    torch.testing.assert_close(inner.row_step, window.row_step)
 
 
 def test_what_cannot_be_drawn_is_refused():

@@ -4,7 +4,7 @@ For one voxel v the block maximum of n_k[p] * n_l[q] over two patches is the pro
 factors are non-negative. So each voxel needs, per view, the few patches its footprint touches and the footprint's
 maximum in each; the matrix is the maximum over voxels of the products. Three things keep that cheap and exact: voxels
 of high weight go first, so that many later ones can change nothing; a footprint within one patch has the maximum 1
-there; and elsewhere only the few pixels that can hold the maximum are looked at.
+there; and elsewhere an upper bound without roots and divisions tells which few voxels are worth an exact evaluation.
 """
 
 import math
@@ -13,7 +13,6 @@ import numpy as np
 from numba import njit, prange
 
 from crossray.projection._cpu import dominant_axis, ray_length, ray_stay, slab_share
-
 
 @njit(inline="always")
 def _held_tent(position, index, size):
@@ -40,27 +39,19 @@ def _border_weight(vectors, k, metric, size, voxel, row, column):
 
 
 @njit(inline="always")
-def _locate(matrices, half, k, x, y, z, patch, grid, near, span):
+def _locate(matrices, lines, half, k, x, patch, grid, near, span):
     """Where view k sees the voxel; False if it lies behind the source or beside the detector.
 
     Fills `near` with the footprint's centre and whether it is certainly hit, and `span` with the patches (inclusive)
     it can touch.
     """
-    depth = (
-        matrices[k, 2, 0] * x + matrices[k, 2, 1] * y + matrices[k, 2, 2] * z + matrices[k, 2, 3]
-    )
+    depth = matrices[k, 2, 0] * x + lines[k, 2]
     if depth <= half[k, 2]:
         return False
     scale, per_patch = 1.0 / depth, 1.0 / patch
     near[k, 2], near[k, 3] = depth + half[k, 2], depth
     for i in range(2):
-        center = (
-            matrices[k, i, 0] * x
-            + matrices[k, i, 1] * y
-            + matrices[k, i, 2] * z
-            + matrices[k, i, 3]
-        )
-        center *= scale
+        center = (matrices[k, i, 0] * x + lines[k, i]) * scale
         near[k, i] = center
         low = int(math.floor((center - half[k, i]) * per_patch))
         high = int(math.floor((center + half[k, i]) * per_patch))
@@ -85,83 +76,65 @@ def _within_one_patch(k, grid, slack, span):
 
 
 @njit(inline="always")
-def _rays_around(vectors, half, k, x, y, z, depth):
+def _rays_around(vectors, half, metric, k, x, y, z, depth):
     """The rays near a voxel, relative to the ray through its centre.
 
     With u from source to voxel and m its dominant axis, the ray of a pixel (dr, dc) rows and columns from the
-    footprint's centre runs along U = u + dr * r + dc * c, where r = depth * row_step and c = depth * column_step, and
-    passes the voxel's slab off its centre by a = (dr * a_row + dc * a_column) / (1 + dr * e_row + dc * e_column),
-    likewise b.
+    footprint's centre runs along U = u + dr * r + dc * c, where r = depth * row_step and c = depth * column_step. With
+    U_m = u_m * grown, it passes the voxel's slab off its centre by a / grown and b / grown, and all three of
+    grown - 1, a and b are linear in dr and dc.
 
     Returns:
-        Whether all of them have the dominant axis m; (a_row, a_column, b_row, b_column, e_row, e_column);
-        (u, r, c, u_m).
+        Whether all of them have the dominant axis m; the coefficients of dr and dc in grown, a and b; (u, r, c).
     """
     u = (x - vectors[k, 0, 0], y - vectors[k, 0, 1], z - vectors[k, 0, 2])
     r = (depth * vectors[k, 2, 0], depth * vectors[k, 2, 1], depth * vectors[k, 2, 2])
     c = (depth * vectors[k, 3, 0], depth * vectors[k, 3, 1], depth * vectors[k, 3, 2])
     m = dominant_axis(u[0], u[1], u[2])
     i, j = (m + 1) % 3, (m + 2) % 3
-    e_row, e_column = r[m] / u[m], c[m] / u[m]
+    inverse = 1.0 / u[m]
+    grown = (r[m] * inverse, c[m] * inverse)
+    a = (r[i] - grown[0] * u[i], c[i] - grown[1] * u[i])
+    b = (r[j] - grown[0] * u[j], c[j] - grown[1] * u[j])
     least = abs(u[m]) - half[k, 0] * abs(r[m]) - half[k, 1] * abs(c[m])
     most_i = abs(u[i]) + half[k, 0] * abs(r[i]) + half[k, 1] * abs(c[i])
     most_j = abs(u[j]) + half[k, 0] * abs(r[j]) + half[k, 1] * abs(c[j])
-    slopes = (
-        r[i] - e_row * u[i], c[i] - e_column * u[i], r[j] - e_row * u[j], c[j] - e_column * u[j], e_row, e_column,
-    )  # fmt: skip
-    return least > max(most_i, most_j), slopes, (u, r, c, abs(u[m]))
+    return least > max(most_i, most_j), grown, a, b, (u, r, c, inverse)
 
 
 @njit(inline="always")
-def _tent(slopes, dr, dc):
-    """Bilinear weight of the voxel in the ray of a pixel, and the growth of U_m over u_m."""
-    grown = 1.0 + dr * slopes[4] + dc * slopes[5]
-    scale = 1.0 / grown
-    a, b = (dr * slopes[0] + dc * slopes[1]) * scale, (dr * slopes[2] + dc * slopes[3]) * scale
-    return max(0.0, 1.0 - abs(a)) * max(0.0, 1.0 - abs(b)), grown
+def _largest_tent(grown, a, b, center_row, center_column, top, bottom, left, right):
+    """The largest of (tent * grown^2) over a rectangle of pixels: the footprint's maximum but for the paths' lengths."""
+    largest = 0.0
+    for row in range(top, bottom + 1):
+        dr = row - center_row
+        grown_row, a_row, b_row = 1.0 + dr * grown[0], dr * a[0], dr * b[0]
+        for column in range(left, right + 1):
+            dc = column - center_column
+            wide = grown_row + dc * grown[1]
+            tent_a = max(0.0, wide - abs(a_row + dc * a[1]))
+            tent_b = max(0.0, wide - abs(b_row + dc * b[1]))
+            largest = max(largest, tent_a * tent_b)
+    return largest
 
 
 @njit(inline="always")
-def _path(metric, frame, dr, dc, grown):
-    """Path per slab of the ray of a pixel, mm."""
-    u, r, c, largest = frame
-    length = ray_length(
-        metric, u[0] + dr * r[0] + dc * c[0], u[1] + dr * r[1] + dc * c[1], u[2] + dr * r[2] + dc * c[2]
-    )  # fmt: skip
-    return length / (largest * grown)
-
-
-@njit(inline="always")
-def _held(index, low, high):
-    """The whole number in [low, high] nearest to an index."""
-    return min(max(index, low), high)
-
-
-@njit(inline="always")
-def _largest_weight(
-    metric, slopes, frame, half_row, half_column, slack, center_row, center_column, top, bottom, left, right
-):  # fmt: skip
-    """The footprint's maximum over a rectangle of pixels, mm.
-
-    A pixel delta rows from the centre sees the voxel at least delta / half voxels off along an axis, so its tent is at
-    most 1 - delta / half, and no path within the footprint is longer than another by more than the factor `slack`. So
-    only pixels about as near to the centre as the nearest one of the rectangle can exceed that.
-    """
-    dr = _held(int(math.floor(center_row + 0.5)), top, bottom) - center_row
-    dc = _held(int(math.floor(center_column + 0.5)), left, right) - center_column
-    tent, grown = _tent(slopes, dr, dc)
-    path = slack * _path(metric, frame, dr, dc, grown)
-    largest, reach = tent * path / slack, 1.0 - tent / slack
-    first_row = max(top, int(math.ceil(center_row - reach * half_row)))
-    last_row = min(bottom, int(math.floor(center_row + reach * half_row)))
-    first_column = max(left, int(math.ceil(center_column - reach * half_column)))
-    last_column = min(right, int(math.floor(center_column + reach * half_column)))
-    for r in range(first_row, last_row + 1):
-        for c in range(first_column, last_column + 1):
-            dr, dc = r - center_row, c - center_column
-            tent, grown = _tent(slopes, dr, dc)
-            if tent * path > largest:
-                largest = max(largest, tent * _path(metric, frame, dr, dc, grown))
+def _largest_weight(metric, grown, a, b, frame, center_row, center_column, top, bottom, left, right):
+    """The footprint's maximum over a rectangle of pixels, mm."""
+    u, r, c, inverse = frame
+    largest = 0.0
+    for row in range(top, bottom + 1):
+        dr = row - center_row
+        for column in range(left, right + 1):
+            dc = column - center_column
+            scale = 1.0 / (1.0 + dr * grown[0] + dc * grown[1])
+            tent = max(0.0, 1.0 - abs(dr * a[0] + dc * a[1]) * scale)
+            tent *= max(0.0, 1.0 - abs(dr * b[0] + dc * b[1]) * scale)
+            if tent > 0.0:
+                length = ray_length(
+                    metric, u[0] + dr * r[0] + dc * c[0], u[1] + dr * r[1] + dc * c[1], u[2] + dr * r[2] + dc * c[2]
+                )  # fmt: skip
+                largest = max(largest, tent * length * scale * abs(inverse))
     return largest
 
 
@@ -177,9 +150,12 @@ def _largest_border_weight(vectors, k, metric, size, x, y, z, region):
 
 @njit(inline="always")
 def _patch_maxima(
-    vectors, half, k, metric, size, x, y, z, border, patch, slack, normalise, near, span, maxima
-):
-    """Fill `maxima` with the footprint's maximum in each patch of the span; False if no ray sees the voxel."""
+    vectors, half, k, metric, size, x, y, z, border, patch, slack, normalise, exact, near, span, maxima
+):  # fmt: skip
+    """Fill `maxima` with the footprint's maximum in each patch of the span, or, unless `exact`, with an upper bound.
+
+    False if no ray sees the voxel.
+    """
     first_row, last_row = (
         int(math.ceil(near[k, 0] - half[k, 0])),
         int(math.floor(near[k, 0] + half[k, 0])),
@@ -188,7 +164,7 @@ def _patch_maxima(
         int(math.ceil(near[k, 1] - half[k, 1])),
         int(math.floor(near[k, 1] + half[k, 1])),
     )
-    same_axis, slopes, frame = _rays_around(vectors, half, k, x, y, z, near[k, 3])
+    same_axis, grown, a, b, frame = _rays_around(vectors, half, metric, k, x, y, z, near[k, 3])
     plain = same_axis and _plain(k, border, near)
     peak = 0.0
     at = 0
@@ -204,11 +180,14 @@ def _patch_maxima(
             )
             largest = 0.0
             if top <= bottom and left <= right:
-                if plain:
+                if plain and exact:
                     largest = _largest_weight(
-                        metric, slopes, frame, half[k, 0], half[k, 1], slack, near[k, 0], near[k, 1],
-                        top, bottom, left, right,
-                    )  # fmt: skip
+                        metric, grown, a, b, frame, near[k, 0], near[k, 1], top, bottom, left, right
+                    )
+                elif plain:
+                    largest = _largest_tent(
+                        grown, a, b, near[k, 0], near[k, 1], top, bottom, left, right
+                    )
                 else:
                     region = (top, bottom, left, right)
                     largest = _largest_border_weight(vectors, k, metric, size, x, y, z, region)
@@ -216,14 +195,19 @@ def _patch_maxima(
             peak = max(peak, largest)
             at += 1
     if peak > 0.0 and normalise:
+        scale = (1.0 if exact or not plain else slack) / peak
         for i in range(at):
-            maxima[k, i] /= peak
+            maxima[k, i] = min(1.0, maxima[k, i] * scale)
     return peak > 0.0
 
 
 @njit(inline="always")
-def _raise_products(out, k, m, weight, grid, span, maxima):
-    """out[k, m, p, q] = max(out[k, m, p, q], weight * n_k[p] * n_m[q]) over the touched patches."""
+def _raise_products(out, k, m, weight, grid, span, maxima, write):
+    """out[k, m, p, q] = max(out[k, m, p, q], weight * n_k[p] * n_m[q]) over the touched patches.
+
+    Returns whether that raises any; unless `write`, that is all, at the first one.
+    """
+    raised = False
     columns = grid[1]
     first = (k * len(span) + m) * grid[0] * columns
     wide_k, wide_m = span[k, 3] - span[k, 2] + 1, span[m, 3] - span[m, 2] + 1
@@ -238,7 +222,11 @@ def _raise_products(out, k, m, weight, grid, span, maxima):
                     )
                     at = line + row_m * columns + column_m
                     if value > out[at]:
+                        raised = True
+                        if not write:
+                            return True
                         out[at] = value
+    return raised
 
 
 @njit(inline="always")
@@ -258,7 +246,7 @@ def _settled(out, k, m, weight, grid, span):
 
 @njit(inline="always")
 def _add_voxel(
-    out, weight, size, x, y, z, vectors, metric, matrices, half, slack, grid, patch, options, near, span, maxima
+    out, weight, size, x, y, z, vectors, metric, matrices, lines, half, slack, grid, patch, options, near, span, maxima
 ):  # fmt: skip
     """Raise the matrices of all pairs of views by one voxel; `options` = (normalise, first other view)."""
     views = len(vectors)
@@ -266,28 +254,35 @@ def _add_voxel(
     border = x < 2 or y < 2 or z < 2 or x > size[0] - 3 or y > size[1] - 3 or z > size[2] - 3
     seen = np.int64(0)
     for k in range(views):
-        if _locate(matrices, half, k, x, y, z, patch, grid, near, span):
+        if _locate(matrices, lines, half, k, x, patch, grid, near, span):
             seen |= np.int64(1) << k
     if normalise:
         settled = True
         for k in range(views):
             for m in range(k + skip, views):
-                if settled and (seen >> k) & 1 and (seen >> m) & 1:
+                if settled and (seen >> k) & (seen >> m) & 1:
                     settled = _settled(out, k, m, weight, grid, span)
         if settled:
             return
-    for k in range(views):
-        if (seen >> k) & 1:
-            if normalise and _plain(k, border, near) and _within_one_patch(k, grid, slack, span):
-                maxima[k, 0] = 1.0
-            elif not _patch_maxima(
-                vectors, half, k, metric, size, x, y, z, border, patch, abs(slack[k]), normalise, near, span, maxima
-            ):  # fmt: skip
-                seen &= ~(np.int64(1) << k)
-    for k in range(views):
-        for m in range(k + skip, views):
-            if (seen >> k) & 1 and (seen >> m) & 1:
-                _raise_products(out, k, m, weight, grid, span, maxima)
+    for exact in (False, True):
+        if not exact and not normalise:
+            continue
+        for k in range(views):
+            if (seen >> k) & 1:
+                if normalise and _plain(k, border, near) and _within_one_patch(k, grid, slack, span):
+                    maxima[k, 0] = 1.0
+                elif not _patch_maxima(
+                    vectors, half, k, metric, size, x, y, z, border, patch, abs(slack[k]), normalise, exact,
+                    near, span, maxima,
+                ):  # fmt: skip
+                    seen &= ~(np.int64(1) << k)
+        raised = False
+        for k in range(views):
+            for m in range(k + skip, views):
+                if (seen >> k) & (seen >> m) & 1 and (exact or not raised):
+                    raised |= _raise_products(out, k, m, weight, grid, span, maxima, exact)
+        if not raised:
+            return
 
 
 @njit
@@ -299,11 +294,16 @@ def _add_slices(
     size, views = (nx, ny, nz), len(vectors)
     midpoint, slope, lowest, split = logistic
     span = np.zeros((views, 4), np.int64)
-    near, maxima = np.zeros((views, 4)), np.zeros((views, touched))
+    near, maxima, lines = np.zeros((views, 4)), np.zeros((views, touched)), np.zeros((views, 3))
     for phase in range(2):
         low, high = (split, np.inf) if phase == 0 else (lowest, split)
         for z in range(worker, nz, workers):
             for y in range(ny):
+                for k in range(views):
+                    for i in range(3):
+                        lines[k, i] = (
+                            matrices[k, i, 1] * y + matrices[k, i, 2] * z + matrices[k, i, 3]
+                        )
                 for x in range(nx):
                     value = values[z, y, x]
                     if low <= value < high:
@@ -314,8 +314,8 @@ def _add_slices(
                         )
                         if weight > 0.0:
                             _add_voxel(
-                                out, weight, size, x, y, z, vectors, metric, matrices, half, slack, grid, patch,
-                                options, near, span, maxima,
+                                out, weight, size, x, y, z, vectors, metric, matrices, lines, half, slack, grid,
+                                patch, options, near, span, maxima,
                             )  # fmt: skip
 
 

@@ -121,10 +121,29 @@ def _path_slack(rays: RayTable, volume: Volume) -> Float[Tensor, " view"]:
     outside = (-rays.vectors[:, 0]).clamp(min=0).maximum(rays.vectors[:, 0] - corners[-1]).amax(1)
     spacing = rays.metric.diagonal().sqrt()
     apart = 2 * spacing.max() / spacing.min() / outside.clamp(min=1e-9)
-    slack = torch.where(apart < 0.25, ((1 + apart) / (1 - apart)) ** 2, torch.inf)
-    # Half a pixel's step must move a ray less than a voxel in the plane of any slab.
-    moved = rays.vectors[:, 2:].abs().amax(-1).sum(1)
-    return torch.where(moved < 0.9, slack, -slack)
+    slack = torch.where(apart < 0.25, ((1 + apart) / (1 - apart)) ** 4, torch.inf)
+    return torch.where(_half_pixel_moves(rays, corners) < 0.95, slack, -slack)
+
+
+def _half_pixel_moves(rays: RayTable, corners: Float[Tensor, "corner 3"]) -> Float[Tensor, " view"]:
+    """Per view, a bound of how far half a pixel's step in row and column moves a ray in a slab, in voxels.
+
+    Where u from the source to a voxel has the dominant axis m, a step r at the detector moves the ray along another
+    axis i by depth * (r_i - r_m * u_i / u_m), depth being 1 at the detector. Neither depth nor u_i / u_m takes larger
+    or smaller values within the volume than at its corners.
+    """
+    source, first, row_step, column_step = rays.vectors.unbind(1)
+    normal = torch.linalg.cross(row_step, column_step)
+    u = corners - source[:, None]
+    depth = (torch.einsum("vci,vi->vc", u, normal) / (first * normal).sum(-1, True)).amax(1)
+    moved = torch.zeros_like(depth)
+    for m in range(3):
+        ratio = (u / u[..., m : m + 1]).nan_to_num(1.0).clamp(-1, 1)
+        steps = [r[:, None] - r[:, None, m : m + 1] * ratio for r in (row_step, column_step)]
+        bound = 0.5 * depth * (steps[0].abs() + steps[1].abs()).amax((1, 2))
+        dominant = (u[..., m].abs() > 0.9 * u.abs().amax(-1)).any(1)
+        moved = moved.maximum(torch.where(dominant, bound, 0.0))
+    return moved
 
 
 def _footprint_bounds(

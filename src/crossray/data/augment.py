@@ -1,4 +1,4 @@
-"""New looks for a rendered pose: appearance and mirrors, with the truth carried along."""
+"""New looks for a rendered pose: windows, appearance and mirrors, with the truth carried along."""
 
 import math
 
@@ -7,8 +7,40 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from crossray.data.sample import enlarge
+from crossray.data.sample import SampleConfig, enlarge
 from crossray.projection.appearance import sample_appearance
+
+
+def cut_windows(
+    lines: Float[Tensor, "view film_row film_column"],
+    correspondence: Float[Tensor, "view view film_patch film_patch"],
+    config: SampleConfig,
+    rng: np.random.Generator,
+) -> tuple[Float[Tensor, "view row column"], Float[Tensor, "view view patch patch"]]:
+    """A window of each film, independent of the others' and whole patches off the film's corner.
+
+    Args:
+        lines: Line integrals of the films.
+        correspondence: Their truth.
+        config: Of the sample, for the sizes of window and patch.
+        rng: Source of randomness.
+    """
+    patch = config.patch // config.thin
+    films = (lines.shape[1] // patch, lines.shape[2] // patch)
+    window = (config.views.size[0] // config.patch, config.views.size[1] // config.patch)
+    numbers = torch.arange(films[0] * films[1]).view(films)
+    shown, kept = [], []
+    for view in lines:
+        row, column = (int(rng.integers(a - b + 1)) for a, b in zip(films, window, strict=True))
+        rows, columns = slice(row, row + window[0]), slice(column, column + window[1])
+        kept.append(numbers[rows, columns].flatten())
+        cells = view.unflatten(1, (films[1], patch)).unflatten(0, (films[0], patch))
+        shown.append(cells[rows, :, columns].flatten(2, 3).flatten(0, 1))
+    blocks = [
+        [correspondence[k, m][kept[k]][:, kept[m]] for m in range(len(kept))]
+        for k in range(len(kept))
+    ]
+    return torch.stack(shown), torch.stack([torch.stack(row) for row in blocks])
 
 
 def augment(
@@ -31,7 +63,7 @@ def augment(
         `images` (view, row, column) in [0, 1] and `correspondence`, as the network is fed.
     """
     views, grid = len(lines), math.isqrt(correspondence.shape[-1])
-    upside_down = rng.random() < 0.25
+    upside_down = rng.random() < 0.1
     flips = [
         ([0] if upside_down else []) + ([1] if rng.random() < 0.5 else []) for _ in range(views)
     ]

@@ -35,6 +35,7 @@ class SampleConfig:
         thin: Rays per detector side are this many times fewer than pixels, and the image is enlarged by repetition;
             2 serves networks that halve their input anyway, at a quarter of the time.
         truth_block: The truth takes the volume averaged over squares of this many voxels in a slice; 1 is exact.
+        truth_thin: The truth takes a detector of this many times fewer pixels along a side; 1 is exact.
         truth: False leaves the correspondence at 0, for samples that only serve as images.
     """
 
@@ -45,6 +46,7 @@ class SampleConfig:
     fade_mm: float = 10.0
     thin: int = 1
     truth_block: int = 1
+    truth_thin: int = 1
     truth: bool = True
 
 
@@ -135,7 +137,15 @@ def truth(
     if not config.truth:
         grid = patch_grid(cameras.size, config.patch)
         return torch.zeros(len(cameras), len(cameras), grid[0] * grid[1], grid[0] * grid[1])
-    return correspondence(source.truth, cameras, config.patch, config.definition, itself=False)
+    patch = config.patch // config.truth_thin
+    if patch * config.truth_thin != config.patch:
+        raise InputError(
+            f"truth_thin={config.truth_thin} does not divide patches of {config.patch} pixels."
+        )
+    coarse = cameras.regrid(
+        (cameras.size[0] // config.truth_thin, cameras.size[1] // config.truth_thin)
+    )
+    return correspondence(source.truth, coarse, patch, config.definition, itself=False)
 
 
 def project_thin(

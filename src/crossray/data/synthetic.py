@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from crossray.data.augment import augment
+from crossray.data.augment import augment, cut_windows
 from crossray.data.sample import SampleConfig, Source, lateral_cut, make_sample, prepare
 from crossray.errors import InputError
 from crossray.volumes.io import CtFile, list_cts, read_ct
@@ -35,6 +35,8 @@ class SyntheticConfig:
         phantom_share: Share of samples drawn from phantoms, where there are CTs too.
         uniform_share: Share of samples with directions uniform on the sphere instead of clinical ones.
         distinct: Number of different poses; they come back with new appearance and flips. 0 draws endlessly.
+        films: Render every view once on a film that holds all windows its offset allows, and cut a new window,
+            whole patches apart, each time it is shown: many pairs a rendering, and none framed like another.
         shown: How many of a pose's views a sample shows, in any order; more views a pose make more pairs a rendering.
         seed: Of everything drawn.
         sample: What a sample is.
@@ -46,6 +48,7 @@ class SyntheticConfig:
     phantom_share: float = 0.3
     uniform_share: float = 0.0
     distinct: int = 0
+    films: bool = False
     shown: int = 2
     seed: int = 0
     sample: SampleConfig = field(default_factory=SampleConfig)
@@ -88,11 +91,16 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         lines, matrix = self.pose(base)
         rng = np.random.default_rng([self.config.seed, 2, base, visit])
         shown = rng.permutation(len(lines))[: self.config.shown]
-        lines, matrix = lines[shown], matrix[shown][:, shown]
-        return augment(lines, matrix, rng, self.config.sample.thin)
+        lines, matrix = lines[shown], matrix[shown[:, None], shown]
+        if self.config.films:
+            lines, matrix = cut_windows(lines, matrix, self.config.sample, rng)
+        sample = augment(lines, matrix, rng, self.config.sample.thin)
+        if sample["correspondence"].dtype == torch.uint8:
+            sample["correspondence"] = sample["correspondence"].float() / 255
+        return sample
 
     def pose(self, base: int) -> tuple[Tensor, Tensor]:
-        """Line integrals (view, row, column) and truth of one drawn pose."""
+        """Line integrals (view, row, column) and truth of one drawn pose, the truth in 255ths where it was kept."""
         kept = self._poses / f"{base:07d}.npz" if self._poses else None
         if kept is None or not kept.exists():
             rng = np.random.default_rng([self.config.seed, 0, base])
@@ -112,11 +120,12 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         return self._ready[name]
 
     def _sample_config(self, rng: np.random.Generator) -> SampleConfig:
-        if rng.random() >= self.config.uniform_share:
-            return self.config.sample
-        return replace(
-            self.config.sample, views=replace(self.config.sample.views, protocol="uniform")
-        )
+        views, patch = self.config.sample.views, self.config.sample.patch
+        if rng.random() < self.config.uniform_share:
+            views = replace(views, protocol="uniform")
+        if self.config.films:
+            views = views.film(patch)
+        return replace(self.config.sample, views=views)
 
     def _volume(self, name: str) -> Volume:
         kept = self.cache / "volumes" / f"{re.sub('[ /]', '_', name)}.npz" if self.cache else None
@@ -194,7 +203,7 @@ def _keep_pose(path: Path, lines: Tensor, matrix: Tensor) -> None:
 def _kept_pose(path: Path) -> tuple[Tensor, Tensor]:
     with np.load(path) as data:
         lines = torch.from_numpy(data["lines"].astype(np.float32))
-        matrix = torch.from_numpy(data["matrix"].astype(np.float32) / 255)
+        matrix = torch.from_numpy(data["matrix"])
     return lines, matrix
 
 

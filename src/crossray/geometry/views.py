@@ -1,6 +1,7 @@
 """Poses drawn from a seed: the test protocols and whatever training wants."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from typing import Literal
 
 import numpy as np
@@ -51,6 +52,13 @@ class ViewSampling:
             raise InputError(f"Protocol {self.protocol!r} is unknown; choose clinical or uniform.")
         if self.views < 1:
             raise InputError(f"views={self.views}; a sample needs at least one view.")
+
+    def film(self, step: int) -> "ViewSampling":
+        """The same views centred on a detector that holds every window the offset allows, in steps of pixels."""
+        rows, columns = (side + 2 * step * ceil(self.offset * side / step) for side in self.size)
+        larger = max(rows, columns) / max(self.size)
+        field = (self.field_mm[0] * larger, self.field_mm[1] * larger)
+        return replace(self, size=(rows, columns), field_mm=field, offset=0.0)
 
 
 def sample_cameras(

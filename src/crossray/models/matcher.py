@@ -48,6 +48,8 @@ class MatcherConfig:
             themselves are compared.
         head: `"squared_cosine"` or `"scaled_cosine"`.
         same_view: Whether attention carries a learned bias that tells the own view from the others.
+        position: Whether tokens begin with a learned code of their place in the image, so that views can tell each
+            other where they see something; the rotary code alone tells a token only how far away it looks.
 
     Raises:
         ValueError: A field that fits no network, or sizes that do not divide each other.
@@ -65,6 +67,7 @@ class MatcherConfig:
     descriptor: int = 128
     head: str = "squared_cosine"
     same_view: bool = False
+    position: bool = False
 
     def __post_init__(self) -> None:
         if self.head not in HEADS:
@@ -159,6 +162,9 @@ class MatcherNetwork(nn.Module):
             hidden=config.hidden,
             same_view=config.same_view,
         )
+        self.position = (
+            nn.Parameter(torch.zeros(rows * columns, config.width)) if config.position else None
+        )
         half = config.token_stride == 2
         self.expansion = Expansion(config.width, fine, config.descriptor) if half else None
         self.head = HEADS[config.head]()
@@ -198,27 +204,43 @@ class MatcherNetwork(nn.Module):
         Returns:
             Values in [0, 1], float32; [b, i, p, q] for patch p of the first and q of the second view of pair i.
         """
-        descriptors = self.describe(images)
-        first, second = torch.triu_indices(
-            images.shape[1], images.shape[1], offset=1, device=images.device
-        )
-        with torch.autocast(images.device.type, enabled=False):
+        return self.compare(self.describe(images))
+
+    def compare(
+        self, descriptors: Float[Tensor, "batch view patch descriptor"]
+    ) -> Float[Tensor, "batch pair patch patch"]:
+        """The head on unit descriptors, for views k < l in the order of `pairs`."""
+        views = descriptors.shape[1]
+        first, second = torch.triu_indices(views, views, offset=1, device=descriptors.device)
+        with torch.autocast(descriptors.device.type, enabled=False):
             return self.head(descriptors[:, first] @ descriptors[:, second].mT)
 
     def describe(
         self, images: Float[Tensor, "batch view row column"]
     ) -> Float[Tensor, "batch view patch descriptor"]:
         """Unit descriptors of all patches of all views, float32; each knows of every view in the batch row."""
+        return self.stages(images)[1]
+
+    def stages(
+        self, images: Float[Tensor, "batch view row column"]
+    ) -> tuple[
+        list[Float[Tensor, "batch view token width"]],
+        Float[Tensor, "batch view patch descriptor"],
+    ]:
+        """The tokens before the first layer and after each, and the descriptors that come of the last."""
         self._check(images)
         batch, views = images.shape[:2]
         fine, coarse = self._features(images.flatten(0, 1))
         tokens = self.project(coarse)
         rows, columns = tokens.shape[1:3]
-        tokens = self.transformer(tokens.view(batch, views, rows * columns, -1))
-        x = tokens.view(batch * views, rows, columns, -1)
+        tokens = tokens.view(batch, views, rows * columns, -1)
+        if self.position is not None:
+            tokens = tokens + self.position
+        states = self.transformer.states(tokens)
+        x = self.transformer.norm(states[-1]).view(batch * views, rows, columns, -1)
         if self.expansion is not None:
             x = self.expansion(x, fine)
-        return F.normalize(x.float().reshape(batch, views, -1, x.shape[-1]), dim=-1)
+        return states, F.normalize(x.float().reshape(batch, views, -1, x.shape[-1]), dim=-1)
 
     def _features(self, images: Float[Tensor, "image row column"]) -> tuple[Tensor, Tensor]:
         """Features at strides 8 and 16 of the trunk, channels last: (image, row, column, channel)."""

@@ -88,6 +88,15 @@ class Transformer(nn.Module):
         bias: Float[Tensor, "*#batch_head token token"] | None = None,
     ) -> Float[Tensor, "batch view patch width"]:
         """Tokens of every view, each informed by all views."""
+        return self.norm(self.states(tokens, bias)[-1])
+
+    def states(
+        self,
+        tokens: Float[Tensor, "batch view patch width"],
+        bias: Float[Tensor, "*#batch_head token token"] | None = None,
+    ) -> list[Float[Tensor, "batch view patch width"]]:
+        """The tokens before the first layer and after each."""
+        states = [tokens]
         for layer in self.layers:
-            tokens = layer(tokens, self.rotary, bias)
-        return self.norm(tokens)
+            states.append(layer(states[-1], self.rotary, bias))
+        return states
