@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from crossray.models.backbone import TrunkConfig
+from crossray.models.head import pair_cosines
 from crossray.models.matcher import (
     PRESETS,
     MatcherConfig,
@@ -19,7 +20,7 @@ from crossray.models.matcher import (
 TRUNK = TrunkConfig(block="basic", stem=4, widths=(4, 6, 8), depths=(1, 1, 1))
 HALF = MatcherConfig(
     trunk=TRUNK, image_size=(64, 96), input_stride=2, token_stride=2, width=16, layers=2, heads=2,
-    hidden=16, descriptor=8, same_view=True,
+    hidden=16, descriptor=8, same_view=True, position=True,
 )  # fmt: skip
 FULL = MatcherConfig(
     trunk=TRUNK, image_size=(64, 96), width=16, layers=1, heads=2, hidden=16, head="scaled_cosine"
@@ -54,6 +55,32 @@ def test_permuting_views_permutes_the_matrix(order, config):
     with torch.no_grad():
         matrix, permuted = network(images), network(images[:, order])
     torch.testing.assert_close(permuted, matrix[:, order][:, :, order], rtol=1e-4, atol=1e-5)
+
+
+def test_the_code_of_position_starts_silent_and_is_kept(tmp_path):
+    plain = network_of(dataclasses.replace(HALF, position=False))
+    coded, images = network_of(HALF), torch.rand(1, 2, 64, 96)
+    missing = coded.load_state_dict(plain.state_dict(), strict=False).missing_keys
+    assert missing == ["position"]
+    with torch.no_grad():
+        assert torch.equal(coded(images), plain(images))
+        torch.nn.init.normal_(coded.position)
+        save_network(tmp_path / "m.safetensors", coded, {})
+        changed = load_network(tmp_path / "m.safetensors")[0](images)
+        assert torch.equal(changed, coded(images))
+        assert not torch.allclose(changed, plain(images))
+
+
+@pytest.mark.parametrize("config", [HALF, FULL])
+def test_stages_end_in_the_descriptors(config):
+    network, images = network_of(config), torch.rand(2, 3, 64, 96)
+    with torch.no_grad():
+        states, descriptors = network.stages(images)
+        assert len(states) == config.layers + 1
+        tokens = 24 // config.token_stride**2
+        assert all(state.shape == (2, 3, tokens, config.width) for state in states)
+        assert torch.equal(descriptors, network.describe(images))
+        assert torch.equal(network.head(pair_cosines(descriptors)), network.pairs(images))
 
 
 def test_squared_cosine_of_descriptors():

@@ -14,6 +14,7 @@ from numba import njit, prange
 
 from crossray.projection._cpu import dominant_axis, ray_length, ray_stay, slab_share
 
+
 @njit(inline="always")
 def _held_tent(position, index, size):
     return max(0.0, 1.0 - abs(min(max(position, 0.0), size - 1.0) - index))
@@ -104,7 +105,7 @@ def _rays_around(vectors, half, metric, k, x, y, z, depth):
 
 @njit(inline="always")
 def _largest_tent(grown, a, b, center_row, center_column, top, bottom, left, right):
-    """The largest of (tent * grown^2) over a rectangle of pixels: the footprint's maximum but for the paths' lengths."""
+    """The largest tent * grown^2 over a rectangle of pixels: the footprint's maximum but for the paths."""
     largest = 0.0
     for row in range(top, bottom + 1):
         dr = row - center_row
@@ -119,7 +120,9 @@ def _largest_tent(grown, a, b, center_row, center_column, top, bottom, left, rig
 
 
 @njit(inline="always")
-def _largest_weight(metric, grown, a, b, frame, center_row, center_column, top, bottom, left, right):
+def _largest_weight(
+    metric, grown, a, b, frame, center_row, center_column, top, bottom, left, right
+):
     """The footprint's maximum over a rectangle of pixels, mm."""
     u, r, c, inverse = frame
     largest = 0.0
@@ -269,7 +272,11 @@ def _add_voxel(
             continue
         for k in range(views):
             if (seen >> k) & 1:
-                if normalise and _plain(k, border, near) and _within_one_patch(k, grid, slack, span):
+                if (
+                    normalise
+                    and _plain(k, border, near)
+                    and _within_one_patch(k, grid, slack, span)
+                ):
                     maxima[k, 0] = 1.0
                 elif not _patch_maxima(
                     vectors, half, k, metric, size, x, y, z, border, patch, abs(slack[k]), normalise, exact,

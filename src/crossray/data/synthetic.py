@@ -166,8 +166,8 @@ def _name(path: Path, folder: Path) -> str:
 
 
 def _digest(config: SyntheticConfig) -> str:
-    """Tells the poses of one configuration from those of another."""
-    return hashlib.sha256(repr(config).encode()).hexdigest()[:8]
+    """Tells the poses of one configuration from those of another, however many there are and are shown."""
+    return hashlib.sha256(repr(replace(config, distinct=0, shown=0)).encode()).hexdigest()[:8]
 
 
 @lru_cache(maxsize=4)

@@ -38,6 +38,16 @@ class Expansion(nn.Module):
         return x + self.mix(self.norm(x))
 
 
+def pair_cosines(
+    descriptors: Float[Tensor, "batch view patch descriptor"],
+) -> Float[Tensor, "batch pair patch patch"]:
+    """Cosines between unit descriptors for views k < l, in the order (0, 1), (0, 2), ..., (1, 2), ...; in float32."""
+    views = descriptors.shape[1]
+    first, second = torch.triu_indices(views, views, offset=1, device=descriptors.device)
+    with torch.autocast(descriptors.device.type, enabled=False):
+        return descriptors[:, first] @ descriptors[:, second].mT
+
+
 class SquaredCosine(nn.Module):
     """The paper's head: the squared cosine between two descriptors."""
 

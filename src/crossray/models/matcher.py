@@ -21,7 +21,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from crossray.models.backbone import STRIDE, ResidualTrunk, TrunkConfig
-from crossray.models.head import HEADS, Expansion
+from crossray.models.head import HEADS, Expansion, pair_cosines
 from crossray.models.transformer import Transformer
 
 GREY_MEAN, GREY_SPREAD = 0.45, 0.225
@@ -204,16 +204,7 @@ class MatcherNetwork(nn.Module):
         Returns:
             Values in [0, 1], float32; [b, i, p, q] for patch p of the first and q of the second view of pair i.
         """
-        return self.compare(self.describe(images))
-
-    def compare(
-        self, descriptors: Float[Tensor, "batch view patch descriptor"]
-    ) -> Float[Tensor, "batch pair patch patch"]:
-        """The head on unit descriptors, for views k < l in the order of `pairs`."""
-        views = descriptors.shape[1]
-        first, second = torch.triu_indices(views, views, offset=1, device=descriptors.device)
-        with torch.autocast(descriptors.device.type, enabled=False):
-            return self.head(descriptors[:, first] @ descriptors[:, second].mT)
+        return self.head(pair_cosines(self.describe(images)))
 
     def describe(
         self, images: Float[Tensor, "batch view row column"]

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from crossray.evaluation.metrics import upper_blocks
+from crossray.models.head import pair_cosines
 from crossray.models.matcher import MatcherNetwork
 from crossray.training.config import TrainConfig
 from crossray.training.losses import LOSSES
@@ -51,7 +52,7 @@ class MatcherTask(LightningModule):
         states, descriptors = self.network.stages(batch["images"])
         truth = upper_blocks(batch["correspondence"])
         known = upper_blocks(batch["known"]) if "known" in batch else None
-        loss = LOSSES[self.config.loss](self.network.compare(descriptors), truth, known)
+        loss = LOSSES[self.config.loss](self.network.head(pair_cosines(descriptors)), truth, known)
         if self.early:
             loss = loss + self.config.early * self._early_loss(states, truth, known)
         return loss
@@ -61,16 +62,13 @@ class MatcherTask(LightningModule):
     ) -> Float[Tensor, ""]:
         """Mean loss of what the tokens of earlier layers say, on the grid of tokens."""
         form = self.network.config
-        truth = _pooled(truth, form.patches, form.token_stride)
+        truth = pooled(truth, form.patches, form.token_stride)
         if known is not None:
-            known = _pooled(known.float(), form.patches, form.token_stride) > 0
+            known = pooled(known.float(), form.patches, form.token_stride) > 0
         losses = []
         for layer, project in self.early.items():
             tokens = F.normalize(project(states[int(layer)]).float(), dim=-1)
-            first, second = torch.triu_indices(*[tokens.shape[1]] * 2, 1, device=tokens.device)
-            with torch.autocast(tokens.device.type, enabled=False):
-                cosine = tokens[:, first] @ tokens[:, second].mT
-            losses.append(LOSSES[self.config.loss](cosine.square(), truth, known))
+            losses.append(LOSSES[self.config.loss](pair_cosines(tokens).square(), truth, known))
         return torch.stack(losses).mean()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
@@ -96,7 +94,7 @@ class MatcherTask(LightningModule):
             )
 
 
-def _pooled(
+def pooled(
     matrix: Float[Tensor, "batch pair patch patch"], grid: tuple[int, int], step: int
 ) -> Float[Tensor, "batch pair token token"]:
     """The maximum over squares of `step` patches in both views."""
