@@ -159,21 +159,22 @@ def test_three_views_make_pairs_in_any_order():
     assert found == {0, 1, 2}
 
 
-def test_the_share_of_uniform_directions(monkeypatch: pytest.MonkeyPatch):
+def test_the_shares_of_the_protocols(monkeypatch: pytest.MonkeyPatch):
     asked = []
     real = room.make_sample
     monkeypatch.setattr(
         room, "make_sample", lambda v, s, c: asked.append(c.views.protocol) or real(v, s, c)
     )
     config = replace(CONFIG, sample=replace(SAMPLE, truth=False))
-    for share, expected in (
-        (0.0, {"clinical"}),
-        (1.0, {"uniform"}),
-        (0.5, {"clinical", "uniform"}),
+    for uniform, inside, expected in (
+        (0.0, 0.0, {"clinical"}),
+        (1.0, 0.0, {"uniform"}),
+        (0.0, 1.0, {"inside"}),
+        (0.4, 0.3, {"clinical", "inside", "uniform"}),
     ):
         asked.clear()
-        pairs = SyntheticPairs(replace(config, uniform_share=share))
-        for index in range(8):
+        pairs = SyntheticPairs(replace(config, uniform_share=uniform, inside_share=inside))
+        for index in range(16):
             pairs.pose(index)
         assert set(asked) == expected
 

@@ -63,6 +63,7 @@ class Protocol(StrEnum):
     """How test views are drawn."""
 
     clinical = "clinical"
+    inside = "inside"
     uniform = "uniform"
 
 

@@ -34,6 +34,8 @@ class SyntheticConfig:
         phantoms: How many phantoms join them.
         phantom_share: Share of samples drawn from phantoms, where there are CTs too.
         uniform_share: Share of samples with directions uniform on the sphere instead of clinical ones.
+        inside_share: Share of samples whose field shrinks to keep a short volume's cut ends, which no film shows, out
+            of view.
         distinct: Number of different poses; they come back with new appearance and flips. 0 draws endlessly.
         films: Render every view once on a film that holds all windows its offset allows, and cut a new window,
             whole patches apart, each time it is shown: many pairs a rendering, and none framed like another.
@@ -47,6 +49,7 @@ class SyntheticConfig:
     phantoms: int = 12
     phantom_share: float = 0.3
     uniform_share: float = 0.0
+    inside_share: float = 0.0
     distinct: int = 0
     films: bool = False
     shown: int = 2
@@ -121,8 +124,11 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
 
     def _sample_config(self, rng: np.random.Generator) -> SampleConfig:
         views, patch = self.config.sample.views, self.config.sample.patch
-        if rng.random() < self.config.uniform_share:
+        drawn = rng.random()
+        if drawn < self.config.uniform_share:
             views = replace(views, protocol="uniform")
+        elif drawn < self.config.uniform_share + self.config.inside_share:
+            views = replace(views, protocol="inside")
         if self.config.films:
             views = views.film(patch)
         return replace(self.config.sample, views=views)

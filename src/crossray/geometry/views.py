@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from crossray.errors import InputError
 from crossray.geometry.camera import Cameras
 
-Protocol = Literal["clinical", "uniform"]
+Protocol = Literal["clinical", "inside", "uniform"]
 _HALF_WINDOW = 0.64
 """Half a window's height along the limb in fields, with room for roll and tilt."""
 _CLINICAL_PRIMARY = (0.0, 90.0, 45.0, -45.0)
@@ -24,7 +24,8 @@ class ViewSampling:
 
     Args:
         protocol: `clinical`: AP, lateral or an oblique at 45 degrees, each `jitter_deg` off, at least `apart_deg`
-            apart. `uniform`: directions uniform on the sphere, any roll.
+            apart. `inside`: the same, but the field shrinks, not below its lower limit, to what a short volume can
+            show without its cut ends. `uniform`: directions uniform on the sphere, any roll.
         views: How many.
         size: Detector rows and columns.
         field_mm: Range of the side of the field at the isocentre; one draw a sample.
@@ -48,8 +49,10 @@ class ViewSampling:
     apart_deg: float = 20.0
 
     def __post_init__(self) -> None:
-        if self.protocol not in ("clinical", "uniform"):
-            raise InputError(f"Protocol {self.protocol!r} is unknown; choose clinical or uniform.")
+        if self.protocol not in get_args(Protocol):
+            raise InputError(
+                f"Protocol {self.protocol!r} is unknown; choose one of {', '.join(get_args(Protocol))}."
+            )
         if self.views < 1:
             raise InputError(f"views={self.views}; a sample needs at least one view.")
 
@@ -74,20 +77,18 @@ def sample_cameras(
         isocenter: World point near which all windows lie, mm.
         sampling: What to draw.
         reach_mm: World z range (inferior, superior) that clinical windows keep within where they can, so that the cut
-            ends of a scanned limb stay out of view: the field shrinks to fit, not below its lower limit, and the
-            isocentre moves. Each window is off it independently all the same.
+            ends of a scanned limb stay out of view: the isocentre moves, to the middle where the limb is too short for
+            the field. Each window is off it independently all the same.
     """
-    keep_in = reach_mm if sampling.protocol == "clinical" else None
-    low, high = sampling.field_mm
-    if keep_in is not None:
-        room = 2 * (_HALF_WINDOW + sampling.offset)
-        high = min(high, max(low, (keep_in[1] - keep_in[0]) / room))
+    (low, high), half = sampling.field_mm, _HALF_WINDOW + sampling.offset
+    if reach_mm is not None and sampling.protocol == "inside":
+        high = min(high, max(low, (reach_mm[1] - reach_mm[0]) / (2 * half)))
     field = rng.uniform(low, high)
-    if keep_in is not None:
-        isocenter = _moved_within(isocenter, (_HALF_WINDOW + sampling.offset) * field, keep_in)
+    if reach_mm is not None and sampling.protocol != "uniform":
+        isocenter = _moved_within(isocenter, half * field, reach_mm)
     angles = (
         _clinical_angles(rng, sampling)
-        if sampling.protocol == "clinical"
+        if sampling.protocol != "uniform"
         else _uniform_angles(rng, sampling)
     )
     sod = rng.uniform(*sampling.sod_mm, sampling.views)

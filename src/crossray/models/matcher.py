@@ -132,7 +132,7 @@ PRESETS: dict[str, dict[str, object]] = {
     "small": {
         "trunk": {"block": "basic", "stem": 32, "widths": [32, 80, 160], "depths": [2, 2, 2]},
         "input_stride": 2, "token_stride": 2, "width": 192, "layers": 6, "heads": 6, "hidden": 384,
-        "descriptor": 128, "same_view": True,
+        "descriptor": 128, "same_view": True, "position": True,
     },
     "paper": {
         "trunk": {"block": "bottleneck", "stem": 64, "widths": [64, 128, 256], "depths": [3, 4, 6]},

@@ -17,7 +17,7 @@ from crossray.evaluation.protocol import Bench, ct_volumes, phantom_volumes
 from crossray.evaluation.run import MatcherReport
 from crossray.evaluation.run import evaluate_matcher as score
 from crossray.evaluation.tables import report_table
-from crossray.geometry.views import ViewSampling
+from crossray.geometry.views import Protocol, ViewSampling
 from crossray.matching import Matcher
 from crossray.models.matcher import MatcherNetwork
 
@@ -32,7 +32,7 @@ def evaluate_matcher(
     pairs: int,
     seed: int,
     definition: Literal["exact", "paper"],
-    protocol: Literal["clinical", "uniform"],
+    protocol: Protocol,
     json: Path | None,
 ) -> None:
     """Score, print the table, and write the report."""
@@ -68,7 +68,7 @@ def evaluate_matcher(
 def sample_config(
     network: MatcherNetwork,
     definition: Literal["exact", "paper"] = "exact",
-    protocol: Literal["clinical", "uniform"] = "clinical",
+    protocol: Protocol = "clinical",
 ) -> SampleConfig:
     """Samples of the fixed protocol at the network's size."""
     form = network.config
