@@ -24,6 +24,7 @@ from crossray.evaluation.slope import band_rows
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy import ndarray
 
 COLOURS = ("#ffb000", "#35c8ff", "#ff5c9d", "#8fe35a")
 """Amber, sky, pink and green: told apart on grey films and by colour-blind readers."""
@@ -37,6 +38,8 @@ _SMOOTH = 12
 
 _FLOOR = 0.2
 """Share of a band's maximum below which nothing is drawn."""
+_OPACITY = 0.68
+"""Of a band at its maximum."""
 _WHITE = 1.2
 """Value drawn white under bands: those films are dimmed a little, so that colours stand out on bone."""
 
@@ -239,20 +242,7 @@ def _draw_row(
     grid: tuple[int, int],
 ) -> None:
     """The films, the pins in the first and the bands in the others."""
-    for panel, view in zip(axes, views, strict=True):
-        rows, columns = view.image.shape
-        white = 1.0 if view is views[0] else _WHITE
-        panel.imshow(
-            view.image.detach().cpu().numpy(),
-            cmap="gray",
-            vmin=0,
-            vmax=white,
-            interpolation="bicubic",
-        )
-        panel.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), xticks=[], yticks=[])
-        panel.set_facecolor("black")
-        for spine in panel.spines.values():
-            spine.set_color("#2a3140")
+    bands: list[list[tuple[int, Tensor]]] = [[] for _ in views]
     for number, point in enumerate(points):
         patch = views[0].patch_of(point, grid)
         if patch is None:
@@ -260,8 +250,60 @@ def _draw_row(
                 f"Point {point} lies outside the first view; give (row, column) inside the film."
             )
         _draw_pin(axes[0], point, number)
-        for panel, view, band in zip(axes[1:], views[1:], matrix[0, 1:, patch], strict=True):
-            _draw_band(panel, view, band.detach().float().cpu(), number, grid)
+        for place in range(1, len(views)):
+            band = matrix[0, place, patch].detach().float().cpu()
+            if band.max() > POSITIVE_ABOVE:
+                smooth = _smoothed(band, grid)
+                bands[place].append((number, smooth))
+                _outline(axes[place], views[place], band, smooth, number, grid)
+    for panel, view, shown in zip(axes, views, bands, strict=True):
+        rows, columns = view.image.shape
+        panel.imshow(
+            _picture(panel, view, shown, 1.0 if view is views[0] else _WHITE),
+            extent=(-0.5, columns - 0.5, rows - 0.5, -0.5),
+            interpolation="nearest",
+            aspect="auto",
+        )
+        panel.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), xticks=[], yticks=[])
+        panel.set_facecolor("black")
+        for spine in panel.spines.values():
+            spine.set_color("#2a3140")
+
+
+def _smoothed(band: Float[Tensor, " patch"], grid: tuple[int, int]) -> Float[Tensor, "y x"]:
+    """The band relative to its maximum, in `_SMOOTH` samples a patch."""
+    patches = (band / band.max()).view(1, 1, *grid)
+    return functional.interpolate(patches, scale_factor=_SMOOTH, mode="bicubic")[0, 0].clamp(0, 1)
+
+
+def _picture(
+    panel: "Axes", view: FilmView, bands: Sequence[tuple[int, Tensor]], white: float
+) -> "ndarray":
+    """The film and its translucent bands in the panel's own pixels (row, column, colour), 8 bits."""
+    from matplotlib.colors import to_rgb
+
+    box = panel.get_position().transformed(panel.figure.transSubfigure)
+    scale = _DPI / panel.figure.dpi
+    size = (round(box.height * scale), round(box.width * scale))
+    film = view.image.detach().float().cpu()[None, None]
+    film = functional.interpolate(film, size=size, mode="bicubic", antialias=True)[0, 0]
+    picture = (film.clamp(0, 1) / white).expand(3, -1, -1)
+    where = _where(view, size)
+    for number, smooth in bands:
+        heat = functional.grid_sample(smooth[None, None], where[None], align_corners=False)[0, 0]
+        opacity = _OPACITY * ((heat - _FLOOR) / (1.0 - _FLOOR)).clamp(0, 1)
+        colour = torch.tensor(to_rgb(COLOURS[number]))[:, None, None]
+        picture = picture + opacity * (colour - picture)
+    return (255 * picture).round().to(torch.uint8).permute(1, 2, 0).numpy()
+
+
+def _where(view: FilmView, size: tuple[int, int]) -> Float[Tensor, "row column 2"]:
+    """Where each of the pixels that cover a film lies in its field, (x, y) from -1 to 1."""
+    row0, column0, row1, column1 = view.edges
+    (rows, columns), (down, across) = view.image.shape, size
+    y = ((torch.arange(down) + 0.5) / down * rows - row0) / (row1 - row0) * 2 - 1
+    x = ((torch.arange(across) + 0.5) / across * columns - column0) / (column1 - column0) * 2 - 1
+    return torch.stack([x.expand(down, -1), y[:, None].expand(-1, across)], dim=-1)
 
 
 def _draw_pin(panel: "Axes", point: Point, number: int) -> None:
@@ -281,26 +323,16 @@ def _draw_pin(panel: "Axes", point: Point, number: int) -> None:
     _badge(panel, (row, column), number, (15, 0))
 
 
-def _draw_band(
-    panel: "Axes", view: FilmView, band: Float[Tensor, " patch"], number: int, grid: tuple[int, int]
+def _outline(
+    panel: "Axes",
+    view: FilmView,
+    band: Float[Tensor, " patch"],
+    smooth: Float[Tensor, "y x"],
+    number: int,
+    grid: tuple[int, int],
 ) -> None:
-    """The band as a translucent heat, outlined at half its maximum; nothing where nothing matches."""
-    from matplotlib.colors import to_rgb
-
-    peak = band.max().item()
-    if peak <= POSITIVE_ABOVE:
-        return
+    """The band's outline at half its maximum, and its number at the film's edge."""
     row0, column0, row1, column1 = view.edges
-    smooth = functional.interpolate(
-        (band / peak).view(1, 1, *grid), scale_factor=_SMOOTH, mode="bicubic"
-    )[0, 0].clamp(0, 1)
-    fade = ((smooth - _FLOOR) / (1.0 - _FLOOR)).clamp(0, 1)
-    heat = torch.cat(
-        [torch.tensor(to_rgb(COLOURS[number])).expand(*smooth.shape, 3), 0.68 * fade[..., None]],
-        dim=-1,
-    )
-    extent = (column0 - 0.5, column1 - 0.5, row1 - 0.5, row0 - 0.5)
-    panel.imshow(heat.numpy(), extent=extent, interpolation="bilinear", aspect="auto", zorder=2)
     y = row0 - 0.5 + (torch.arange(len(smooth)) + 0.5) / len(smooth) * (row1 - row0)
     x = (
         column0
