@@ -157,7 +157,9 @@ def test_clinical_windows_keep_within_reach():
 def test_inside_the_field_shrinks_to_fit_but_not_below_its_limit():
     """178 mm hold a window of 100 mm with its offsets: 2 x (0.64 + 0.25) fields."""
     inside = ViewSampling(protocol="inside", size=(64, 64))
-    fields = [float(measured(draw(s, inside, reach_mm=(0.0, 178.0)))["field"][0]) for s in range(40)]
+    fields = [
+        float(measured(draw(s, inside, reach_mm=(0.0, 178.0)))["field"][0]) for s in range(40)
+    ]
     assert 90 <= min(fields) < 93
     assert 97 < max(fields) <= 100 + 1e-9
     # Measured at the isocentre asked for, a little off the one moved.
