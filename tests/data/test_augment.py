@@ -70,7 +70,7 @@ def test_how_often():
         images = augment(lines, matrix, rng)["images"]
         flips.append([flip(image, line) for image, line in zip(images, lines, strict=True)])
     up, left = np.mean(flips, axis=(0, 1))
-    assert up == pytest.approx(0.25, abs=0.07)
+    assert up == pytest.approx(0.1, abs=0.04)
     assert left == pytest.approx(0.5, abs=0.06)
 
 

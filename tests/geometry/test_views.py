@@ -208,7 +208,9 @@ def test_a_film_holds_every_window():
 def test_what_cannot_be_drawn_is_refused():
     sampling = ViewSampling()
     object.__setattr__(sampling, "protocol", "lateral")  # past the tests' own check of types
-    with pytest.raises(InputError, match="'lateral' is unknown; choose clinical or uniform"):
+    with pytest.raises(
+        InputError, match="'lateral' is unknown; choose one of clinical, inside, uniform"
+    ):
         sampling.__post_init__()
     with pytest.raises(InputError, match="views=0"):
         ViewSampling(views=0)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from crossray.data.sample import SampleConfig, enlarge
@@ -13,10 +13,10 @@ from crossray.projection.appearance import sample_appearance
 
 def cut_windows(
     lines: Float[Tensor, "view film_row film_column"],
-    correspondence: Float[Tensor, "view view film_patch film_patch"],
+    correspondence: Shaped[Tensor, "view view film_patch film_patch"],
     config: SampleConfig,
     rng: np.random.Generator,
-) -> tuple[Float[Tensor, "view row column"], Float[Tensor, "view view patch patch"]]:
+) -> tuple[Float[Tensor, "view row column"], Shaped[Tensor, "view view patch patch"]]:
     """A window of each film, independent of the others' and whole patches off the film's corner.
 
     Args:
@@ -45,7 +45,7 @@ def cut_windows(
 
 def augment(
     lines: Float[Tensor, "view row column"],
-    correspondence: Float[Tensor, "view view patch patch"],
+    correspondence: Shaped[Tensor, "view view patch patch"],
     rng: np.random.Generator,
     thin: int = 1,
 ) -> dict[str, Tensor]:
