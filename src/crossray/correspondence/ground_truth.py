@@ -122,10 +122,10 @@ def _path_slack(rays: RayTable, volume: Volume) -> Float[Tensor, " view"]:
     spacing = rays.metric.diagonal().sqrt()
     apart = 2 * spacing.max() / spacing.min() / outside.clamp(min=1e-9)
     slack = torch.where(apart < 0.25, ((1 + apart) / (1 - apart)) ** 4, torch.inf)
-    return torch.where(_half_pixel_moves(rays, corners) < 0.95, slack, -slack)
+    return torch.where(half_pixel_moves(rays, corners) < 0.95, slack, -slack)
 
 
-def _half_pixel_moves(rays: RayTable, corners: Float[Tensor, "corner 3"]) -> Float[Tensor, " view"]:
+def half_pixel_moves(rays: RayTable, corners: Float[Tensor, "corner 3"]) -> Float[Tensor, " view"]:
     """Per view, a bound of how far half a pixel's step in row and column moves a ray in a slab, in voxels.
 
     Where u from the source to a voxel has the dominant axis m, a step r at the detector moves the ray along another
