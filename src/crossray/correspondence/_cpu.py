@@ -302,16 +302,25 @@ def _add_slices(
     midpoint, slope, lowest, split = logistic
     span = np.zeros((views, 4), np.int64)
     near, maxima, lines = np.zeros((views, 4)), np.zeros((views, touched)), np.zeros((views, 3))
+    stretch = np.zeros((nz, ny, 2), np.int64)  # of each row that is not air
     for phase in range(2):
         low, high = (split, np.inf) if phase == 0 else (lowest, split)
         for z in range(worker, nz, workers):
             for y in range(ny):
+                if phase == 0:
+                    first, last = nx, 0
+                    for x in range(nx):
+                        if values[z, y, x] >= lowest:
+                            first, last = min(first, x), x + 1
+                    stretch[z, y, 0], stretch[z, y, 1] = first, last
+                if stretch[z, y, 0] >= stretch[z, y, 1]:
+                    continue
                 for k in range(views):
                     for i in range(3):
                         lines[k, i] = (
                             matrices[k, i, 1] * y + matrices[k, i, 2] * z + matrices[k, i, 3]
                         )
-                for x in range(nx):
+                for x in range(stretch[z, y, 0], stretch[z, y, 1]):
                     value = values[z, y, x]
                     if low <= value < high:
                         weight = (
