@@ -110,7 +110,7 @@ def test_thin_line_integrals_are_enlarged_last():
     assert torch.equal(twice["correspondence"], one["correspondence"])
 
 
-def film(seed: int, views: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+def film(views: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
     """Films of 6 x 7 patches that carry their numbers, and a matrix that tells both numbers of every pair."""
     numbers = torch.arange(6 * 7).repeat(views, 1) + 100 * torch.arange(views)[:, None]
     lines = (
@@ -121,7 +121,7 @@ def film(seed: int, views: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_windows_are_cut_with_their_truth():
     config = SampleConfig(views=ViewSampling(size=(8 * GRID, 8 * GRID)), patch=8, thin=2)
-    lines, matrix = film(0)
+    lines, matrix = film()
     corners = set()
     for seed in range(200):
         shown, cut = cut_windows(lines, matrix, config, np.random.default_rng(seed))

@@ -77,7 +77,7 @@ def _within_one_patch(k, grid, slack, span):
 
 
 @njit(inline="always")
-def _rays_around(vectors, half, metric, k, x, y, z, depth):
+def _rays_around(vectors, half, k, x, y, z, depth):
     """The rays near a voxel, relative to the ray through its centre.
 
     With u from source to voxel and m its dominant axis, the ray of a pixel (dr, dc) rows and columns from the
@@ -167,7 +167,7 @@ def _patch_maxima(
         int(math.ceil(near[k, 1] - half[k, 1])),
         int(math.floor(near[k, 1] + half[k, 1])),
     )
-    same_axis, grown, a, b, frame = _rays_around(vectors, half, metric, k, x, y, z, near[k, 3])
+    same_axis, grown, a, b, frame = _rays_around(vectors, half, k, x, y, z, near[k, 3])
     plain = same_axis and _plain(k, border, near)
     peak = 0.0
     at = 0
@@ -349,8 +349,8 @@ def correspondence_kernel(
         metric: Of the `RayTable`.
         matrices: (view, 3, 4): voxel index (x, y, z, 1) to depth * (row, column, 1).
         half: (view, 3): bound of half a footprint's rows and columns, and of the depth of a voxel's neighbours.
-        slack: Per view, bound of the ratio of two path lengths within a footprint; its sign is negative where pixels
-            lie so far apart that some footprint may fall between them.
+        slack: Per view, bound of the ratio of path / grown^2 of two rays within a footprint; its sign is negative where
+            pixels lie so far apart that some footprint may fall between them.
         grid: Rows and columns of patches.
         patch: Side of a patch in pixels.
         options: (normalise, 0 or 1): scale each footprint to a peak of 1; 1 leaves out each view with itself.

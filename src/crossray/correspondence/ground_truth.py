@@ -109,7 +109,7 @@ def _corners(volume: Volume) -> Float[Tensor, "corner 3"]:
 
 
 def _path_slack(rays: RayTable, volume: Volume) -> Float[Tensor, " view"]:
-    """Per view, a bound of the ratio between the paths per slab of two rays that see one voxel.
+    """Per view, a bound of the ratio of path / grown^2 (see `_cpu._rays_around`) of two rays that see one voxel.
 
     Negative unless pixels lie so dense that every voxel is certain to be seen by one of the endless lattice.
 

@@ -36,11 +36,7 @@ def cut_windows(
         kept.append(numbers[rows, columns].flatten())
         cells = view.unflatten(1, (films[1], patch)).unflatten(0, (films[0], patch))
         shown.append(cells[rows, :, columns].flatten(2, 3).flatten(0, 1))
-    blocks = [
-        [correspondence[k, m][kept[k]][:, kept[m]] for m in range(len(kept))]
-        for k in range(len(kept))
-    ]
-    return torch.stack(shown), torch.stack([torch.stack(row) for row in blocks])
+    return torch.stack(shown), _chosen(correspondence, kept)
 
 
 def augment(
@@ -72,8 +68,13 @@ def augment(
     )
     order = torch.arange(grid * grid).reshape(grid, grid)
     orders = [order.flip(axes).flatten() for axes in flips]
-    matrix = torch.empty_like(correspondence)
-    for k in range(views):
-        for m in range(views):
-            matrix[k, m] = correspondence[k, m][orders[k]][:, orders[m]]
-    return {"images": enlarge(images, thin), "correspondence": matrix}
+    return {"images": enlarge(images, thin), "correspondence": _chosen(correspondence, orders)}
+
+
+def _chosen(matrix: Tensor, patches: list[Tensor]) -> Tensor:
+    """The matrix of each view's chosen patches, in their order."""
+    rows = [
+        torch.stack([block[own][:, other] for block, other in zip(blocks, patches, strict=True)])
+        for blocks, own in zip(matrix, patches, strict=True)
+    ]
+    return torch.stack(rows)
