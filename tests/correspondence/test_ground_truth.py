@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossray.correspondence.blocks import block_average
-from crossray.correspondence.ground_truth import correspondence, half_pixel_moves
+from crossray.correspondence.ground_truth import correspondence
 from crossray.correspondence.patches import TissueWeight
 from crossray.errors import InputError
 from crossray.geometry import Cameras
@@ -215,25 +215,3 @@ def test_a_volume_behind_the_source_is_refused() -> None:
     )
     with pytest.raises(InputError, match=r"limb\.nii"):
         correspondence(volume, camera, patch=2)
-
-
-@given(st.integers(0, 10_000))
-@settings(max_examples=30)
-def test_half_a_pixel_moves_a_ray_no_further_than_the_bound(seed: int) -> None:
-    """Over the volume, of any orientation and seen from near, in the slab of the ray's dominant axis."""
-    volume, cameras = random_scene(seed)
-    rays = ray_table(volume, cameras)
-    ends = torch.tensor(volume.values.shape[::-1]).double() - 1
-    bound = half_pixel_moves(
-        rays, torch.cartesian_prod(*[torch.tensor([0.0, 1.0]).double()] * 3) * ends
-    )
-    voxels = torch.rand(200, 3, generator=torch.Generator().manual_seed(seed)).double() * ends
-    for (source, first, row_step, column_step), most in zip(rays.vectors, bound, strict=True):
-        u = voxels - source
-        m = u.abs().argmax(1, keepdim=True)
-        normal = torch.linalg.cross(row_step, column_step)
-        depth = (u @ normal / (first @ normal))[:, None]
-        for row, column in ((0.5, 0.5), (0.5, -0.5), (-0.5, 0.5), (-0.5, -0.5)):
-            step = depth * (row * row_step + column * column_step)
-            moved = step - step.gather(1, m) * u / u.gather(1, m)
-            assert moved.abs().max() <= most + 1e-9

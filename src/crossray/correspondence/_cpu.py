@@ -3,16 +3,197 @@
 For one voxel v the block maximum of n_k[p] * n_l[q] over two patches is the product of the block maxima, since both
 factors are non-negative. So each voxel needs, per view, the few patches its footprint touches and the footprint's
 maximum in each; the matrix is the maximum over voxels of the products. Three things keep that cheap and exact: voxels
-of high weight go first, so that many later ones can change nothing; a footprint within one patch has the maximum 1
-there; and elsewhere an upper bound without roots and divisions tells which few voxels are worth an exact evaluation.
+of high weight and slices far apart go first, so that later ones can change little; runs of voxels, then single ones,
+are passed over where no entry they can touch lies below their weight; and the footprints of the others are computed
+side by side, in loops that the compiler turns into vector instructions.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
 
 from crossray.projection._cpu import dominant_axis, ray_length, ray_stay, slab_share
+
+RUN = 8
+"""Voxels of a row that are passed over together."""
+LANES = 64
+"""Voxels whose footprints are computed side by side."""
+SLICES = (0, 4, 2, 6, 1, 5, 3, 7)
+"""In which order slices are taken, modulo 8."""
+
+
+class _Scene(NamedTuple):
+    """What the kernel is given (see there), and the size of footprints.
+
+    `shape` (view, 4) holds the rows and columns of the rectangle of pixels around a voxel that hold its footprint, and
+    the rows and columns of patches which such a rectangle can touch.
+    """
+
+    size: tuple[int, int, int]
+    vectors: np.ndarray
+    metric: np.ndarray
+    matrices: np.ndarray
+    half: np.ndarray
+    shape: np.ndarray
+    grid: tuple[int, int]
+    patch: int
+    normalise: bool
+    skip: int
+
+
+class _Work(NamedTuple):
+    """Scratch space for LANES voxels; the last axis of the first six is the voxel.
+
+    `places` (view, (row, column, depth)): first pixel of each footprint's rectangle, then its first patch.
+    `offsets` (row and column): from the first pixel of the first patch to the rectangle's.
+    `weights` (pixel): footprints in one view. `cells` (pixel): their maxima over columns.
+    `maxima` (view, patch): footprints' maxima. `voxels` (x, y, z, weight).
+    `touched` (view), `values`, `patches` (view, patch): of one voxel, how many patches, with what maximum, and which.
+    """
+
+    places: np.ndarray
+    offsets: np.ndarray
+    weights: np.ndarray
+    cells: np.ndarray
+    maxima: np.ndarray
+    voxels: np.ndarray
+    touched: np.ndarray
+    values: np.ndarray
+    patches: np.ndarray
+
+
+@njit(inline="always")
+def _weight(value, curve):
+    midpoint, slope = curve
+    return value if slope == 0.0 else 1.0 / (1.0 + math.exp(slope * (midpoint - value)))
+
+
+@njit(inline="always")
+def _locate_row(scene, k, lines, first, last, bounds):
+    """Fill `bounds` (view; first and last row, first and last column; x) with the patches footprints can touch.
+
+    `lines` (view, 3) is the projection of the row's voxel 0. Beside the detector the first lies behind the last.
+    """
+    matrices, half, grid, per_patch = scene.matrices, scene.half, scene.grid, 1.0 / scene.patch
+    for x in range(first, last):
+        scale = 1.0 / (matrices[k, 2, 0] * x + lines[k, 2])
+        for i in range(2):
+            center = (matrices[k, i, 0] * x + lines[k, i]) * scale
+            bounds[k, 2 * i, x] = max(0.0, math.floor((center - half[k, i]) * per_patch))
+            bounds[k, 2 * i + 1, x] = min(
+                grid[i] - 1.0, math.floor((center + half[k, i]) * per_patch)
+            )
+
+
+@njit(inline="always")
+def _span(bounds, k, first, last):
+    """First and last patch row, first and last patch column that voxels `first` to `last` of a row can touch.
+
+    A centre moves one way along a row, so the two ends tell.
+    """
+    return (
+        min(bounds[k, 0, first], bounds[k, 0, last]),
+        max(bounds[k, 1, first], bounds[k, 1, last]),
+        min(bounds[k, 2, first], bounds[k, 2, last]),
+        max(bounds[k, 3, first], bounds[k, 3, last]),
+    )
+
+
+@njit(inline="always")
+def _settled(reached, scene, weight, bounds, first, last):
+    """True if no entry that voxels `first` to `last` of a row can touch lies below the weight."""
+    views, columns, weight = len(bounds), scene.grid[1], np.float32(weight)
+    for k in range(views):
+        top_k, bottom_k, left_k, right_k = _span(bounds, k, first, last)
+        for m in range(k + scene.skip, views):
+            top_m, bottom_m, left_m, right_m = _span(bounds, m, first, last)
+            for row_k in range(top_k, bottom_k + 1):
+                for column_k in range(left_k, right_k + 1):
+                    line = reached[k, m, row_k * columns + column_k]
+                    for row_m in range(top_m, bottom_m + 1):
+                        for column_m in range(left_m, right_m + 1):
+                            if line[row_m * columns + column_m] < weight:
+                                return False
+    return True
+
+
+@njit(error_model="numpy")
+def _place(scene, k, voxels, places):
+    """Fill `places` with the first pixel of each voxel's footprint, row and column, and its depth."""
+    matrices, half = scene.matrices, scene.half
+    for lane in range(LANES):
+        x, y, z = voxels[0, lane], voxels[1, lane], voxels[2, lane]
+        row, column, depth = matrices[k, 0], matrices[k, 1], matrices[k, 2]
+        places[2, lane] = depth[0] * x + depth[1] * y + depth[2] * z + depth[3]
+        scale = 1.0 / places[2, lane]
+        places[0, lane] = math.ceil(
+            (row[0] * x + row[1] * y + row[2] * z + row[3]) * scale - half[k, 0]
+        )
+        places[1, lane] = math.ceil(
+            (column[0] * x + column[1] * y + column[2] * z + column[3]) * scale - half[k, 1]
+        )
+
+
+@njit(error_model="numpy")
+def _common_axis(scene, k, places):
+    """The dominant axis of every ray of the footprints, or -1 where they differ.
+
+    The directions that one axis dominates form a convex cone, so the corners of a rectangle of pixels tell.
+    """
+    first, row_step, column_step = scene.vectors[k, 1], scene.vectors[k, 2], scene.vectors[k, 3]
+    d = first + places[0, 0] * row_step + places[1, 0] * column_step
+    axis = dominant_axis(d[0], d[1], d[2])
+    sign = 1.0 if d[axis] > 0 else -1.0
+    a, b = (axis + 1) % 3, (axis + 2) % 3
+    least = np.inf
+    for i in (0, scene.shape[k, 0] - 1):
+        for j in (0, scene.shape[k, 1] - 1):
+            for lane in range(LANES):
+                row, column = places[0, lane] + i, places[1, lane] + j
+                d0 = sign * (first[axis] + row * row_step[axis] + column * column_step[axis])
+                da = first[a] + row * row_step[a] + column * column_step[a]
+                db = first[b] + row * row_step[b] + column * column_step[b]
+                least = min(least, d0 - abs(da), d0 - abs(db))
+    return axis if least > 0.0 else -1
+
+
+@njit(error_model="numpy")
+def _footprints(scene, k, axis, voxels, places, weights):
+    """Add to `weights` the Joseph weights, mm, of voxels off the volume's border in rays of one dominant axis."""
+    source, first, row_step, column_step = (
+        scene.vectors[k, 0], scene.vectors[k, 1], scene.vectors[k, 2], scene.vectors[k, 3],
+    )  # fmt: skip
+    a, b = (axis + 1) % 3, (axis + 2) % 3
+    s0, sa, sb = source[axis], source[a], source[b]
+    f0, fa, fb = first[axis], first[a], first[b]
+    r0, ra, rb = row_step[axis], row_step[a], row_step[b]
+    c0, ca, cb = column_step[axis], column_step[a], column_step[b]
+    m00, maa, mbb = scene.metric[axis, axis], scene.metric[a, a], scene.metric[b, b]
+    m0a, m0b, mab = 2 * scene.metric[axis, a], 2 * scene.metric[axis, b], 2 * scene.metric[a, b]
+    # Of two components alike the earlier axis dominates.
+    least_a, least_b = -1e-300 if a > axis else 0.0, -1e-300 if b > axis else 0.0
+    for i in range(scene.shape[k, 0]):
+        for j in range(scene.shape[k, 1]):
+            pixel = i * scene.shape[k, 1] + j
+            for lane in range(LANES):
+                row, column = places[0, lane] + i, places[1, lane] + j
+                d0 = f0 + row * r0 + column * c0
+                da = fa + row * ra + column * ca
+                db = fb + row * rb + column * cb
+                dominant = (abs(d0) - abs(da) > least_a) & (abs(d0) - abs(db) > least_b)
+                scale = 1.0 / d0
+                along = (voxels[axis, lane] - s0) * scale
+                off_a = abs(along * da - (voxels[a, lane] - sa))
+                off_b = abs(along * db - (voxels[b, lane] - sb))
+                tent = max(0.0, 1.0 - off_a) * max(0.0, 1.0 - off_b)
+                length = math.sqrt(
+                    d0 * (m00 * d0 + m0a * da + m0b * db)
+                    + da * (maa * da + mab * db)
+                    + mbb * db * db
+                )
+                weights[pixel, lane] += tent * length * abs(scale) if dominant else 0.0
 
 
 @njit(inline="always")
@@ -21,8 +202,9 @@ def _held_tent(position, index, size):
 
 
 @njit
-def _border_weight(vectors, k, metric, size, voxel, row, column):
+def _border_weight(scene, k, voxel, row, column):
     """Joseph weight of any voxel in the ray of a pixel, mm: its entry in the system matrix."""
+    vectors, size = scene.vectors, scene.size
     dx = vectors[k, 1, 0] + row * vectors[k, 2, 0] + column * vectors[k, 3, 0]
     dy = vectors[k, 1, 1] + row * vectors[k, 2, 1] + column * vectors[k, 3, 1]
     dz = vectors[k, 1, 2] + row * vectors[k, 2, 2] + column * vectors[k, 3, 2]
@@ -36,308 +218,210 @@ def _border_weight(vectors, k, metric, size, voxel, row, column):
     )
     if weight == 0.0:
         return 0.0
-    return weight * ray_length(metric, dx, dy, dz) / abs(d[axis])
+    return weight * ray_length(scene.metric, dx, dy, dz) / abs(d[axis])
 
 
-@njit(inline="always")
-def _locate(matrices, lines, half, k, x, patch, grid, near, span):
-    """Where view k sees the voxel; False if it lies behind the source or beside the detector.
+@njit
+def _border_footprint(scene, k, lane, voxels, places, weights):
+    """Replace a footprint where its tent is cut or held: at the volume's border or about the detector."""
+    voxel = (int(voxels[0, lane]), int(voxels[1, lane]), int(voxels[2, lane]))
+    inside = min(voxel) >= 2 and places[2, lane] + scene.half[k, 2] < 1.0
+    for i in range(3):
+        inside = inside and voxel[i] <= scene.size[i] - 3
+    if inside:
+        return
+    rows, columns = scene.shape[k, 0], scene.shape[k, 1]
+    for i in range(rows):
+        for j in range(columns):
+            weights[i * columns + j, lane] = _border_weight(
+                scene, k, voxel, places[0, lane] + i, places[1, lane] + j
+            )
 
-    Fills `near` with the footprint's centre and whether it is certainly hit, and `span` with the patches (inclusive)
-    it can touch.
+
+@njit(error_model="numpy")
+def _patch_maxima(scene, k, weights, places, offsets, cells, maxima):
+    """Fill `maxima` with each footprint's maximum in each patch it can touch, and `places` with the first of these.
+
+    Over columns first, then over rows. Where asked, the footprint's peak is scaled to 1.
     """
-    depth = matrices[k, 2, 0] * x + lines[k, 2]
-    if depth <= half[k, 2]:
-        return False
-    scale, per_patch = 1.0 / depth, 1.0 / patch
-    near[k, 2], near[k, 3] = depth + half[k, 2], depth
+    rows, columns, parts_row, parts_column = scene.shape[k]
+    patch = scene.patch
     for i in range(2):
-        center = (matrices[k, i, 0] * x + lines[k, i]) * scale
-        near[k, i] = center
-        low = int(math.floor((center - half[k, i]) * per_patch))
-        high = int(math.floor((center + half[k, i]) * per_patch))
-        span[k, 2 * i], span[k, 2 * i + 1] = low, high
-        if high < 0 or low >= grid[i]:
-            return False
-    return True
+        for lane in range(LANES):
+            pixel = places[i, lane]
+            places[i, lane] = math.floor(pixel / patch)
+            offsets[i, lane] = pixel - patch * places[i, lane]
+    cells[: rows * parts_column] = 0.0
+    maxima[:] = 0.0
+    for i in range(rows):
+        for part in range(parts_column):
+            cell, begin, end = i * parts_column + part, part * patch, (part + 1) * patch
+            for j in range(max(0, begin - patch + 1), min(columns, end)):
+                for lane in range(LANES):
+                    inside = (offsets[1, lane] + j >= begin) & (offsets[1, lane] + j < end)
+                    weight = weights[i * columns + j, lane] if inside else 0.0
+                    cells[cell, lane] = max(cells[cell, lane], weight)
+    for part_row in range(parts_row):
+        begin, end = part_row * patch, (part_row + 1) * patch
+        for i in range(max(0, begin - patch + 1), min(rows, end)):
+            for part in range(parts_column):
+                at = part_row * parts_column + part
+                for lane in range(LANES):
+                    inside = (offsets[0, lane] + i >= begin) & (offsets[0, lane] + i < end)
+                    weight = cells[i * parts_column + part, lane] if inside else 0.0
+                    maxima[at, lane] = max(maxima[at, lane], weight)
+    if scene.normalise:
+        cells[0] = 1e-300
+        for at in range(parts_row * parts_column):
+            for lane in range(LANES):
+                cells[0, lane] = max(cells[0, lane], maxima[at, lane])
+        for at in range(parts_row * parts_column):
+            for lane in range(LANES):
+                maxima[at, lane] /= cells[0, lane]
 
 
-@njit(inline="always")
-def _plain(k, border, near):
-    """True if every ray that sees the voxel crosses its whole slab: off the volume's border, before the detector."""
-    return not border and near[k, 2] < 1.0
+@njit
+def _touched_patches(scene, k, lane, work):
+    """List the patches of view k that a voxel touches."""
+    touched = 0
+    rows, columns = scene.grid
+    for i in range(scene.shape[k, 2]):
+        row = int(work.places[k, 0, lane]) + i
+        for j in range(scene.shape[k, 3]):
+            column = int(work.places[k, 1, lane]) + j
+            value = work.maxima[k, i * scene.shape[k, 3] + j, lane]
+            if value > 0.0 and 0 <= row < rows and 0 <= column < columns:
+                work.values[k, touched] = value
+                work.patches[k, touched] = row * columns + column
+                touched += 1
+    work.touched[k] = touched
 
 
-@njit(inline="always")
-def _within_one_patch(k, grid, slack, span):
-    """True if some pixel sees a plain voxel, and every pixel that does lies in one patch of the detector."""
-    alone = span[k, 0] == span[k, 1] and span[k, 2] == span[k, 3]
-    rows = 0 <= span[k, 0] < grid[0]
-    return alone and rows and 0 <= span[k, 2] < grid[1] and slack[k] > 0.0
+@njit
+def _add_voxels(out, reached, scene, work, count):
+    """Raise the matrices of all pairs of views by the first `count` voxels of `work`."""
+    views = len(scene.vectors)
+    for k in range(views):
+        places = work.places[k]
+        _place(scene, k, work.voxels, places)
+        work.weights[:] = 0.0
+        common = _common_axis(scene, k, places)
+        for axis in range(3):
+            if common in (axis, -1):
+                _footprints(scene, k, axis, work.voxels, places, work.weights)
+        for lane in range(count):
+            _border_footprint(scene, k, lane, work.voxels, places, work.weights)
+        _patch_maxima(scene, k, work.weights, places, work.offsets, work.cells, work.maxima[k])
+    for lane in range(count):
+        for k in range(views):
+            _touched_patches(scene, k, lane, work)
+        for k in range(views):
+            for m in range(k + scene.skip, views):
+                for i in range(work.touched[k]):
+                    scaled, p = work.voxels[3, lane] * work.values[k, i], work.patches[k, i]
+                    for j in range(work.touched[m]):
+                        value, q = np.float32(scaled * work.values[m, j]), work.patches[m, j]
+                        if value > reached[k, m, p, q]:
+                            reached[k, m, p, q] = value
+                            out[k, m, p, q] = max(out[k, m, p, q], value)
 
 
-@njit(inline="always")
-def _rays_around(vectors, half, k, x, y, z, depth):
-    """The rays near a voxel, relative to the ray through its centre.
+@njit
+def _scratch(scene):
+    views, rows, columns = len(scene.vectors), scene.shape[:, 0].max(), scene.shape[:, 1].max()
+    parts = scene.shape[:, 2].max() * scene.shape[:, 3].max()
+    return _Work(
+        np.zeros((views, 3, LANES)), np.zeros((2, LANES)), np.zeros((rows * columns, LANES)),
+        np.zeros((rows * columns, LANES)), np.zeros((views, parts, LANES)), np.zeros((4, LANES)),
+        np.zeros(views, np.int64), np.zeros((views, parts)), np.zeros((views, parts), np.int64),
+    )  # fmt: skip
 
-    With u from source to voxel and m its dominant axis, the ray of a pixel (dr, dc) rows and columns from the
-    footprint's centre runs along U = u + dr * r + dc * c, where r = depth * row_step and c = depth * column_step. With
-    U_m = u_m * grown, it passes the voxel's slab off its centre by a / grown and b / grown, and all three of
-    grown - 1, a and b are linear in dr and dc.
+
+@njit
+def _stretch(line, least):
+    """The first voxel of a row from `least` up, and the one after the last; (n, 0) where there is none."""
+    first, last = len(line), 0
+    for x in range(len(line)):
+        if line[x] >= least:
+            first, last = min(first, x), x + 1
+    return first, last
+
+
+@njit(error_model="numpy")
+def _add_row(out, reached, scene, work, count, bounds, line, y, z, first, last, low, high, curve):
+    """Add a row's voxels of values in [low, high) to the `count` waiting ones, or pass over them.
 
     Returns:
-        Whether all of them have the dominant axis m; the coefficients of dr and dc in grown, a and b; (u, r, c).
+        How many wait now.
     """
-    u = (x - vectors[k, 0, 0], y - vectors[k, 0, 1], z - vectors[k, 0, 2])
-    r = (depth * vectors[k, 2, 0], depth * vectors[k, 2, 1], depth * vectors[k, 2, 2])
-    c = (depth * vectors[k, 3, 0], depth * vectors[k, 3, 1], depth * vectors[k, 3, 2])
-    m = dominant_axis(u[0], u[1], u[2])
-    i, j = (m + 1) % 3, (m + 2) % 3
-    inverse = 1.0 / u[m]
-    grown = (r[m] * inverse, c[m] * inverse)
-    a = (r[i] - grown[0] * u[i], c[i] - grown[1] * u[i])
-    b = (r[j] - grown[0] * u[j], c[j] - grown[1] * u[j])
-    least = abs(u[m]) - half[k, 0] * abs(r[m]) - half[k, 1] * abs(c[m])
-    most_i = abs(u[i]) + half[k, 0] * abs(r[i]) + half[k, 1] * abs(c[i])
-    most_j = abs(u[j]) + half[k, 0] * abs(r[j]) + half[k, 1] * abs(c[j])
-    return least > max(most_i, most_j), grown, a, b, (u, r, c, inverse)
-
-
-@njit(inline="always")
-def _largest_tent(grown, a, b, center_row, center_column, top, bottom, left, right):
-    """The largest tent * grown^2 over a rectangle of pixels: the footprint's maximum but for the paths."""
-    largest = 0.0
-    for row in range(top, bottom + 1):
-        dr = row - center_row
-        grown_row, a_row, b_row = 1.0 + dr * grown[0], dr * a[0], dr * b[0]
-        for column in range(left, right + 1):
-            dc = column - center_column
-            wide = grown_row + dc * grown[1]
-            tent_a = max(0.0, wide - abs(a_row + dc * a[1]))
-            tent_b = max(0.0, wide - abs(b_row + dc * b[1]))
-            largest = max(largest, tent_a * tent_b)
-    return largest
-
-
-@njit(inline="always")
-def _largest_weight(
-    metric, grown, a, b, frame, center_row, center_column, top, bottom, left, right
-):
-    """The footprint's maximum over a rectangle of pixels, mm."""
-    u, r, c, inverse = frame
-    largest = 0.0
-    for row in range(top, bottom + 1):
-        dr = row - center_row
-        for column in range(left, right + 1):
-            dc = column - center_column
-            scale = 1.0 / (1.0 + dr * grown[0] + dc * grown[1])
-            tent = max(0.0, 1.0 - abs(dr * a[0] + dc * a[1]) * scale)
-            tent *= max(0.0, 1.0 - abs(dr * b[0] + dc * b[1]) * scale)
-            if tent > 0.0:
-                length = ray_length(
-                    metric, u[0] + dr * r[0] + dc * c[0], u[1] + dr * r[1] + dc * c[1], u[2] + dr * r[2] + dc * c[2]
-                )  # fmt: skip
-                largest = max(largest, tent * length * scale * abs(inverse))
-    return largest
-
-
-@njit
-def _largest_border_weight(vectors, k, metric, size, x, y, z, region):
-    """The same where the tent is cut or held at the volume's border, or its rays differ in their dominant axis."""
-    largest = 0.0
-    for r in range(region[0], region[1] + 1):
-        for c in range(region[2], region[3] + 1):
-            largest = max(largest, _border_weight(vectors, k, metric, size, (x, y, z), r, c))
-    return largest
-
-
-@njit(inline="always")
-def _patch_maxima(
-    vectors, half, k, metric, size, x, y, z, border, patch, slack, normalise, exact, near, span, maxima
-):  # fmt: skip
-    """Fill `maxima` with the footprint's maximum in each patch of the span, or, unless `exact`, with an upper bound.
-
-    False if no ray sees the voxel.
-    """
-    first_row, last_row = (
-        int(math.ceil(near[k, 0] - half[k, 0])),
-        int(math.floor(near[k, 0] + half[k, 0])),
-    )
-    first_column, last_column = (
-        int(math.ceil(near[k, 1] - half[k, 1])),
-        int(math.floor(near[k, 1] + half[k, 1])),
-    )
-    same_axis, grown, a, b, frame = _rays_around(vectors, half, k, x, y, z, near[k, 3])
-    plain = same_axis and _plain(k, border, near)
-    peak = 0.0
-    at = 0
-    for patch_row in range(span[k, 0], span[k, 1] + 1):
-        top, bottom = (
-            max(first_row, patch_row * patch),
-            min(last_row, patch_row * patch + patch - 1),
-        )
-        for patch_column in range(span[k, 2], span[k, 3] + 1):
-            left, right = (
-                max(first_column, patch_column * patch),
-                min(last_column, patch_column * patch + patch - 1),
-            )
-            largest = 0.0
-            if top <= bottom and left <= right:
-                if plain and exact:
-                    largest = _largest_weight(
-                        metric, grown, a, b, frame, near[k, 0], near[k, 1], top, bottom, left, right
-                    )
-                elif plain:
-                    largest = _largest_tent(
-                        grown, a, b, near[k, 0], near[k, 1], top, bottom, left, right
-                    )
-                else:
-                    region = (top, bottom, left, right)
-                    largest = _largest_border_weight(vectors, k, metric, size, x, y, z, region)
-            maxima[k, at] = largest
-            peak = max(peak, largest)
-            at += 1
-    if peak > 0.0 and normalise:
-        scale = (1.0 if exact or not plain else slack) / peak
-        for i in range(at):
-            maxima[k, i] = min(1.0, maxima[k, i] * scale)
-    return peak > 0.0
-
-
-@njit(inline="always")
-def _raise_products(out, k, m, weight, grid, span, maxima, write):
-    """out[k, m, p, q] = max(out[k, m, p, q], weight * n_k[p] * n_m[q]) over the touched patches.
-
-    Returns whether that raises any; unless `write`, that is all, at the first one.
-    """
-    raised = False
-    columns = grid[1]
-    first = (k * len(span) + m) * grid[0] * columns
-    wide_k, wide_m = span[k, 3] - span[k, 2] + 1, span[m, 3] - span[m, 2] + 1
-    for row_k in range(max(0, span[k, 0]), min(grid[0] - 1, span[k, 1]) + 1):
-        for column_k in range(max(0, span[k, 2]), min(columns - 1, span[k, 3]) + 1):
-            scaled = weight * maxima[k, (row_k - span[k, 0]) * wide_k + column_k - span[k, 2]]
-            line = (first + row_k * columns + column_k) * grid[0] * columns
-            for row_m in range(max(0, span[m, 0]), min(grid[0] - 1, span[m, 1]) + 1):
-                for column_m in range(max(0, span[m, 2]), min(columns - 1, span[m, 3]) + 1):
-                    value = np.float32(
-                        scaled * maxima[m, (row_m - span[m, 0]) * wide_m + column_m - span[m, 2]]
-                    )
-                    at = line + row_m * columns + column_m
-                    if value > out[at]:
-                        raised = True
-                        if not write:
-                            return True
-                        out[at] = value
-    return raised
-
-
-@njit(inline="always")
-def _settled(out, k, m, weight, grid, span):
-    """True if no entry of the touched patches lies below the weight, so that the voxel cannot raise any."""
-    columns = grid[1]
-    first = (k * len(span) + m) * grid[0] * columns
-    for row_k in range(max(0, span[k, 0]), min(grid[0] - 1, span[k, 1]) + 1):
-        for column_k in range(max(0, span[k, 2]), min(columns - 1, span[k, 3]) + 1):
-            line = (first + row_k * columns + column_k) * grid[0] * columns
-            for row_m in range(max(0, span[m, 0]), min(grid[0] - 1, span[m, 1]) + 1):
-                for column_m in range(max(0, span[m, 2]), min(columns - 1, span[m, 3]) + 1):
-                    if out[line + row_m * columns + column_m] < weight:
-                        return False
-    return True
-
-
-@njit(inline="always")
-def _add_voxel(
-    out, weight, size, x, y, z, vectors, metric, matrices, lines, half, slack, grid, patch, options, near, span, maxima
-):  # fmt: skip
-    """Raise the matrices of all pairs of views by one voxel; `options` = (normalise, first other view)."""
-    views = len(vectors)
-    normalise, skip = options
-    border = x < 2 or y < 2 or z < 2 or x > size[0] - 3 or y > size[1] - 3 or z > size[2] - 3
-    seen = np.int64(0)
-    for k in range(views):
-        if _locate(matrices, lines, half, k, x, patch, grid, near, span):
-            seen |= np.int64(1) << k
-    if normalise:
-        settled = True
-        for k in range(views):
-            for m in range(k + skip, views):
-                if settled and (seen >> k) & (seen >> m) & 1:
-                    settled = _settled(out, k, m, weight, grid, span)
-        if settled:
-            return
-    for exact in (False, True):
-        if not exact and not normalise:
+    for start in range(first, last, RUN):
+        end = min(start + RUN, last)
+        top = -np.inf
+        for x in range(start, end):
+            if top < line[x] < high:
+                top = line[x]
+        if top < low or (
+            scene.normalise
+            and _settled(reached, scene, _weight(top, curve), bounds, start, end - 1)
+        ):
             continue
-        for k in range(views):
-            if (seen >> k) & 1:
-                if (
-                    normalise
-                    and _plain(k, border, near)
-                    and _within_one_patch(k, grid, slack, span)
-                ):
-                    maxima[k, 0] = 1.0
-                elif not _patch_maxima(
-                    vectors, half, k, metric, size, x, y, z, border, patch, abs(slack[k]), normalise, exact,
-                    near, span, maxima,
-                ):  # fmt: skip
-                    seen &= ~(np.int64(1) << k)
-        raised = False
-        for k in range(views):
-            for m in range(k + skip, views):
-                if (seen >> k) & (seen >> m) & 1 and (exact or not raised):
-                    raised |= _raise_products(out, k, m, weight, grid, span, maxima, exact)
-        if not raised:
-            return
+        for x in range(start, end):
+            if not low <= line[x] < high:
+                continue
+            weight = _weight(line[x], curve)
+            if weight <= 0.0 or (
+                scene.normalise and _settled(reached, scene, weight, bounds, x, x)
+            ):
+                continue
+            work.voxels[0, count], work.voxels[1, count], work.voxels[2, count] = x, y, z
+            work.voxels[3, count] = weight
+            count += 1
+            if count == LANES:
+                _add_voxels(out, reached, scene, work, count)
+                count = 0
+    return count
 
 
-@njit
+@njit(error_model="numpy")
 def _add_slices(
-    out, worker, workers, values, logistic, vectors, metric, matrices, half, slack, grid, patch, options, touched
+    out, reached, worker, workers, values, logistic, vectors, metric, matrices, half, grid, patch, options
 ):  # fmt: skip
-    """Raise one thread's matrices (flattened) by every slice that is its own."""
+    """Raise one thread's matrices by every slice that is its own."""
     nz, ny, nx = values.shape
-    size, views = (nx, ny, nz), len(vectors)
     midpoint, slope, lowest, split = logistic
-    span = np.zeros((views, 4), np.int64)
-    near, maxima, lines = np.zeros((views, 4)), np.zeros((views, touched)), np.zeros((views, 3))
-    stretch = np.zeros((nz, ny, 2), np.int64)  # of each row that is not air
-    for phase in range(2):
-        low, high = (split, np.inf) if phase == 0 else (lowest, split)
-        for z in range(worker, nz, workers):
-            for y in range(ny):
-                if phase == 0:
-                    first, last = nx, 0
-                    for x in range(nx):
-                        if values[z, y, x] >= lowest:
-                            first, last = min(first, x), x + 1
-                    stretch[z, y, 0], stretch[z, y, 1] = first, last
-                if stretch[z, y, 0] >= stretch[z, y, 1]:
-                    continue
-                for k in range(views):
-                    for i in range(3):
-                        lines[k, i] = (
-                            matrices[k, i, 1] * y + matrices[k, i, 2] * z + matrices[k, i, 3]
-                        )
-                for x in range(stretch[z, y, 0], stretch[z, y, 1]):
-                    value = values[z, y, x]
-                    if low <= value < high:
-                        weight = (
-                            value
-                            if slope == 0.0
-                            else 1.0 / (1.0 + math.exp(slope * (midpoint - value)))
-                        )
-                        if weight > 0.0:
-                            _add_voxel(
-                                out, weight, size, x, y, z, vectors, metric, matrices, lines, half, slack, grid,
-                                patch, options, near, span, maxima,
-                            )  # fmt: skip
+    views = len(vectors)
+    shape = np.empty((views, 4), np.int64)
+    shape[:, :2] = 2 * half[:, :2] + 1
+    shape[:, 2:] = (shape[:, :2] + patch - 2) // patch + 1
+    scene = _Scene(
+        (nx, ny, nz), vectors, metric, matrices, half, shape, grid, patch, options[0], options[1]
+    )
+    work = _scratch(scene)
+    lines, bounds = np.zeros((views, 3)), np.zeros((views, 4, nx), np.int32)
+    count = 0
+    for low, high in ((split, np.inf), (lowest, split)):
+        for offset in SLICES:
+            for z in range(offset + len(SLICES) * worker, nz, len(SLICES) * workers):
+                for y in range(ny):
+                    line = values[z, y]
+                    first, last = _stretch(line, low)
+                    if first >= last:
+                        continue
+                    for k in range(views):
+                        for i in range(3):
+                            m = matrices[k, i]
+                            lines[k, i] = m[1] * y + m[2] * z + m[3]
+                        _locate_row(scene, k, lines, first, last, bounds)
+                    count = _add_row(
+                        out, reached, scene, work, count, bounds, line, y, z, first, last, low, high, (midpoint, slope)
+                    )  # fmt: skip
+    if count:
+        _add_voxels(out, reached, scene, work, count)
 
 
 @njit(parallel=True, cache=True)
 def correspondence_kernel(
-    values, logistic, vectors, metric, matrices, half, slack, grid, patch, options, touched, workers
+    values, logistic, vectors, metric, matrices, half, grid, patch, options, workers
 ):
     """Patch-level matrices (view, view, patch, patch), float32, upper triangle of views only.
 
@@ -349,21 +433,20 @@ def correspondence_kernel(
         metric: Of the `RayTable`.
         matrices: (view, 3, 4): voxel index (x, y, z, 1) to depth * (row, column, 1).
         half: (view, 3): bound of half a footprint's rows and columns, and of the depth of a voxel's neighbours.
-        slack: Per view, bound of the ratio of path / grown^2 of two rays within a footprint; its sign is negative where
-            pixels lie so far apart that some footprint may fall between them.
         grid: Rows and columns of patches.
         patch: Side of a patch in pixels.
         options: (normalise, 0 or 1): scale each footprint to a peak of 1; 1 leaves out each view with itself.
-        touched: Upper bound of the number of patches a footprint touches.
         workers: Number of threads to share the voxels among.
     """
     views, patches = len(vectors), grid[0] * grid[1]
-    # One copy a thread: maxima commute, so the result does not depend on how voxels are shared out.
+    # One copy a thread: maxima commute, so the result does not depend on how voxels are shared out. What all of them
+    # have reached stands in one more: a write lost to another thread's only means less to pass over.
     partial = np.zeros((workers, views, views, patches, patches), np.float32)
+    reached = np.zeros((views, views, patches, patches), np.float32)
     for worker in prange(workers):
         _add_slices(
-            partial[worker].reshape(-1), worker, workers, values, logistic, vectors, metric, matrices, half, slack,
-            grid, patch, options, touched,
+            partial[worker], reached, worker, workers, values, logistic, vectors, metric, matrices, half, grid, patch,
+            options,
         )  # fmt: skip
     result = partial[0]
     for worker in range(1, workers):

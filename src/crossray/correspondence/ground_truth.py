@@ -11,7 +11,7 @@ from crossray.correspondence.blocks import block_average
 from crossray.correspondence.patches import TissueWeight, patch_grid
 from crossray.errors import InputError
 from crossray.geometry import Cameras
-from crossray.projection.rays import RayTable, ray_table
+from crossray.projection.rays import ray_table
 from crossray.volumes.table import AIR_HU
 from crossray.volumes.volume import Volume
 
@@ -88,10 +88,10 @@ def _exact(
     if not normalise:  # a product of projections of weights: the weight enters once a view
         values = values.square()
     matrices = cameras.projection_matrices() @ volume.world_from_voxel
-    half, touched = _footprint_bounds(matrices, volume, patch, grid)
+    half = _footprint_bounds(matrices, volume)
     upper = correspondence_kernel(
         values.numpy(), logistic, rays.vectors.numpy(), rays.metric.numpy(), matrices.numpy(), half.numpy(),
-        _path_slack(rays, volume).numpy(), grid, patch, (normalise, 0 if itself else 1), touched, get_num_threads(),
+        grid, patch, (normalise, 0 if itself else 1), get_num_threads(),
     )  # fmt: skip
     matrix = torch.from_numpy(upper)
     for k in range(len(cameras)):
@@ -108,50 +108,10 @@ def _corners(volume: Volume) -> Float[Tensor, "corner 3"]:
     return torch.cartesian_prod(*ends)
 
 
-def _path_slack(rays: RayTable, volume: Volume) -> Float[Tensor, " view"]:
-    """Per view, a bound of the ratio of path / grown^2 (see `_cpu._rays_around`) of two rays that see one voxel.
-
-    Negative unless pixels lie so dense that every voxel is certain to be seen by one of the endless lattice.
-
-    Rays that see a voxel pass within one voxel of its centre, so relative to the distance from the source they differ
-    by at most two voxels, in length as in their dominant component.
-    """
-    corners = _corners(volume)
-    # Least distance between the source and the grid's box, in voxels along its largest component.
-    outside = (-rays.vectors[:, 0]).clamp(min=0).maximum(rays.vectors[:, 0] - corners[-1]).amax(1)
-    spacing = rays.metric.diagonal().sqrt()
-    apart = 2 * spacing.max() / spacing.min() / outside.clamp(min=1e-9)
-    slack = torch.where(apart < 0.25, ((1 + apart) / (1 - apart)) ** 4, torch.inf)
-    return torch.where(half_pixel_moves(rays, corners) < 0.95, slack, -slack)
-
-
-def half_pixel_moves(rays: RayTable, corners: Float[Tensor, "corner 3"]) -> Float[Tensor, " view"]:
-    """Per view, a bound of how far half a pixel's step in row and column moves a ray in a slab, in voxels.
-
-    Where u from the source to a voxel has the dominant axis m, a step r at the detector moves the ray along another
-    axis i by depth * (r_i - r_m * u_i / u_m), depth being 1 at the detector. Neither depth nor u_i / u_m takes larger
-    or smaller values within the volume than at its corners.
-    """
-    source, first, row_step, column_step = rays.vectors.unbind(1)
-    normal = torch.linalg.cross(row_step, column_step)
-    u = corners - source[:, None]
-    depth = (torch.einsum("vci,vi->vc", u, normal) / (first * normal).sum(-1, True)).amax(1)
-    moved = torch.zeros_like(depth)
-    for m in range(3):
-        ratio = (u / u[..., m : m + 1]).nan_to_num(1.0).clamp(-1, 1)
-        steps = [r[:, None] - r[:, None, m : m + 1] * ratio for r in (row_step, column_step)]
-        bound = 0.5 * depth * (steps[0].abs() + steps[1].abs()).amax((1, 2))
-        dominant = (u[..., m].abs() > 0.9 * u.abs().amax(-1)).any(1)
-        moved = moved.maximum(torch.where(dominant, bound, 0.0))
-    return moved
-
-
 def _footprint_bounds(
-    matrices: Float[Tensor, "view 3 4"], volume: Volume, patch: int, grid: tuple[int, int]
-) -> tuple[Float[Tensor, "view 3"], int]:
-    """Bounds over the volume of a footprint's extent.
-
-    Half its rows and columns and the depth between neighbours (view, 3), and the number of patches it can touch.
+    matrices: Float[Tensor, "view 3 4"], volume: Volume
+) -> Float[Tensor, "view 3"]:
+    """Bounds over the volume of a footprint's extent: half its rows and columns and the depth between neighbours.
 
     Over the cube of a voxel's neighbours, where its tent ends, the projection moves by at most
     sum_i |m_i - c * d_i| / (depth - sum_i |d_i|) pixels for a centre c; that is largest at a corner of the volume.
@@ -165,9 +125,7 @@ def _footprint_bounds(
             f"{volume.name} reaches behind the source of a view; move the camera out (a larger sod_mm)."
         )
     halves = []
-    touched = 1
     for i, numerator in enumerate((row, column)):
         slope = matrices[:, None, i, :3] - (numerator / depth)[..., None] * matrices[:, None, 2, :3]
         halves.append(slope.abs().sum(-1).amax(1) / room + 1e-9)
-        touched *= int(2 * float(halves[i].max()) / patch) + 2
-    return torch.stack([*halves, spread], 1), touched
+    return torch.stack([*halves, spread], 1)

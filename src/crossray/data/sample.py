@@ -1,6 +1,6 @@
 """One training sample from a CT: views, their appearance and their true correspondence, all from one seed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ class SampleConfig:
         definition: Of the truth, `exact` or `paper`.
         kev: Photon energy of the rendering.
         fade_mm: Depth over which a limb's cut ends (the volume's z faces) fade into air: films have none.
+        stretch: Each axis of the volume is stretched or shrunk by up to this share, by chance: other proportions than
+            those of the few people at hand. 0 leaves it as it is.
         thin: Rays per detector side are this many times fewer than pixels, and the image is enlarged by repetition;
             2 serves networks that halve their input anyway, at a quarter of the time.
         truth_block: The truth takes the volume averaged over squares of this many voxels in a slice; 1 is exact.
@@ -44,6 +46,7 @@ class SampleConfig:
     definition: Definition = "exact"
     kev: float = 60.0
     fade_mm: float = 10.0
+    stretch: float = 0.0
     thin: int = 1
     truth_block: int = 1
     truth_thin: int = 1
@@ -90,16 +93,26 @@ def prepare(volume: Volume, config: SampleConfig = SampleConfig()) -> Source:
     """Everything about a volume that its samples share."""
     faded = _fade_ends(volume, config.fade_mm)
     step = config.truth_block
-    ends = [[0, 0, 0, 1], [0, 0, volume.values.shape[0] - 1, 1]]
-    corners = volume.world_from_voxel @ torch.tensor(ends, dtype=torch.float64).T
-    low, high = sorted(corners[2].tolist())
     return Source(
         volume=faded,
         attenuation=faded.attenuation(config.kev),
         truth=block_average(faded, (1, step, step)) if step > 1 else faded,
         anchors=_anchors(volume),
-        reach_mm=(low, high),
+        reach_mm=_reach_mm(volume),
     )
+
+
+def stretched(source: Source, factors: Float[np.ndarray, "3"]) -> Source:
+    """The source scaled along the x, y and z axes of its voxel grid, about the world's origin."""
+    axes = source.volume.world_from_voxel[:3, :3]
+    scale = torch.eye(4, dtype=torch.float64)
+    scale[:3, :3] = axes @ torch.from_numpy(factors).diag() @ torch.linalg.inv(axes)
+    volume, attenuation, truth = (
+        replace(part, world_from_voxel=scale @ part.world_from_voxel)
+        for part in (source.volume, source.attenuation, source.truth)
+    )
+    anchors = source.anchors @ scale[:3, :3].numpy().T
+    return Source(volume, attenuation, truth, anchors, _reach_mm(volume))
 
 
 def make_sample(
@@ -120,6 +133,8 @@ def make_sample(
     patch_grid(config.views.size, config.patch)
     source = volume if isinstance(volume, Source) else prepare(volume, config)
     rng = np.random.default_rng(seed)
+    if config.stretch > 0:
+        source = stretched(source, (1 + config.stretch) ** rng.uniform(-1, 1, 3))
     isocenter = torch.from_numpy(source.anchors[rng.integers(len(source.anchors))])
     cameras = sample_cameras(rng, isocenter, config.views, source.reach_mm)
     lines = project_thin(source.attenuation, cameras, config.thin)
@@ -173,6 +188,13 @@ def lateral_cut(volume: Volume) -> float:
     """Share of the four sides (not the ends) of a volume that cut through the body: 0 for a whole limb."""
     faces = cut_faces(volume)
     return sum(faces[name] for name in ("x_low", "x_high", "y_low", "y_high")) / 4
+
+
+def _reach_mm(volume: Volume) -> tuple[float, float]:
+    ends = [[0, 0, 0, 1], [0, 0, volume.values.shape[0] - 1, 1]]
+    corners = volume.world_from_voxel @ torch.tensor(ends, dtype=torch.float64).T
+    low, high = sorted(corners[2].tolist())
+    return low, high
 
 
 def _anchors(volume: Volume) -> Float[np.ndarray, "anchor 3"]:
