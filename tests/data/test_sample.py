@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from crossray.correspondence import correspondence
-from crossray.data.sample import Sample, SampleConfig, enlarge, lateral_cut, make_sample, prepare
+from crossray.data.sample import (
+    Sample,
+    SampleConfig,
+    enlarge,
+    lateral_cut,
+    make_sample,
+    prepare,
+    stretched,
+)
 from crossray.errors import InputError
 from crossray.geometry.views import ViewSampling
 from crossray.projection import project
@@ -171,6 +179,43 @@ def test_reach_is_where_the_slices_lie():
     upside_down = piece.world_from_voxel.clone()
     upside_down[2, 2] = -2
     assert prepare(replace(piece, world_from_voxel=upside_down), CONFIG).reach_mm == (16, 30)
+
+
+def test_stretched_by_hand():
+    source = prepare(grid(torch.full((10, 6, 4), 500.0)))
+    long = stretched(source, np.array([1.0, 0.5, 2.0]))
+    for one, other in (
+        (source.attenuation, long.attenuation),
+        (source.volume, long.volume),
+        (source.truth, long.truth),
+    ):
+        assert torch.equal(one.values, other.values)
+        assert other.spacing == (2.0, 1.0, 4.0)
+    assert long.reach_mm == (60.0, 60.0 + 9 * 4.0)
+    assert np.allclose(long.anchors, source.anchors * [1.0, 0.5, 2.0])
+
+
+def test_stretching_follows_the_voxel_grid():
+    """A turned limb stays a box: its axes keep their directions."""
+    volume = grid(torch.full((10, 6, 4), 500.0))
+    turn = torch.eye(4, dtype=torch.float64)
+    turn[:2, :2] = torch.tensor([[0.8, -0.6], [0.6, 0.8]])
+    source = prepare(Volume(volume.values, turn @ volume.world_from_voxel, "turned"))
+    long = stretched(source, np.array([1.1, 0.9, 1.2])).volume
+    assert long.spacing == pytest.approx((2.2, 1.8, 2.4))
+    before, after = source.volume.world_from_voxel[:3, :3], long.world_from_voxel[:3, :3]
+    assert torch.allclose(before / before.norm(dim=0), after / after.norm(dim=0))
+
+
+def test_a_stretched_sample_is_that_of_the_stretched_volume(hand: Volume):
+    config = replace(CONFIG, stretch=0.2)
+    sample = make_sample(hand, 1, config)
+    source = stretched(prepare(hand, config), 1.2 ** np.random.default_rng(1).uniform(-1, 1, 3))
+    assert torch.equal(sample.lines, project(source.attenuation, sample.cameras))
+    assert torch.equal(
+        sample.correspondence,
+        correspondence(source.truth, sample.cameras, config.patch, itself=False),
+    )
 
 
 def test_views_are_anchored_in_bone(hand: Volume):
