@@ -21,8 +21,8 @@ def train_matcher_recipe(preset: str) -> TrainConfig:
     """Training of the matcher at one of its sizes.
 
     Args:
-        preset: `"tiny"` (a minute, for tests), `"small"` (four hours on two CPU cores) or `"paper"` (207,600 pairs for 50
-            epochs; Adam at 1e-4, batch 16, MSE, cosine schedule as published).
+        preset: `"tiny"` (a minute, for tests), `"small"` (four hours on two CPU cores) or `"paper"` (207,600 pairs for
+            50 epochs; Adam at 1e-4, batch 16, MSE, cosine schedule as published).
 
     Returns:
         The whole configuration; change it with `TrainConfig.changed`. `data` holds only what differs from the

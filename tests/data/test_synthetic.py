@@ -106,15 +106,15 @@ def test_poses_come_back_in_other_orders():
     assert all(sorted(order) == list(range(50)) for order in orders)
 
 
-def test_the_cache_changes_nothing_but_the_last_digits(tmp_path: Path):
+def test_the_cache_changes_nothing(tmp_path: Path):
     config = replace(CONFIG, distinct=2)
     plain, kept = SyntheticPairs(config), SyntheticPairs(config, tmp_path)
     for base in range(2):
-        (lines, matrix), (kept_lines, kept_matrix) = plain.pose(base), kept.pose(base)
-        torch.testing.assert_close(kept_lines, lines, rtol=1e-3, atol=1e-6)  # float16
-        torch.testing.assert_close(kept_matrix.float() / 255, matrix, rtol=0, atol=0.5 / 255 + 1e-6)
-        assert kept_lines.dtype == plain[base]["correspondence"].dtype == torch.float32
-        assert kept[base]["correspondence"].max() <= 1.0
+        for one, drawn, read in zip(
+            plain.pose(base), kept.pose(base), kept.pose(base), strict=True
+        ):
+            assert torch.equal(one, drawn)
+            assert torch.equal(one, read)
 
 
 def test_the_cache_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -128,7 +128,7 @@ def test_the_cache_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert {name for name in names if name.startswith("volumes")} <= {
         f"volumes/phantom_{limb}_0.npz" for limb in room.LIMBS
     }
-    assert not [name for name in names if name.endswith(".part")]
+    assert not [name for name in names if name.startswith(".")]
     monkeypatch.setattr(room, "make_sample", None)
     monkeypatch.setattr(room, "phantom", None)
     again = SyntheticPairs(config, tmp_path)
@@ -149,7 +149,7 @@ def test_cached_volumes_are_the_same_volumes(tmp_path: Path):
 def test_three_views_make_pairs_in_any_order():
     views = replace(SAMPLE, views=ViewSampling(views=3, size=(64, 64)))
     pairs = SyntheticPairs(replace(CONFIG, sample=views, distinct=1))
-    totals = pairs.pose(0)[1].sum((2, 3))
+    totals = pairs.pose(0)[1].sum((2, 3)) / 255
     found = set()
     for visit in range(12):
         sample = pairs[visit]

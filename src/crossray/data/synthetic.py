@@ -1,7 +1,6 @@
 """Endless training pairs from CTs and phantoms: sample i depends on i alone, whoever makes it."""
 
 import hashlib
-import os
 import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -15,6 +14,7 @@ from torch.utils.data import Dataset
 from crossray.data.augment import augment, cut_windows
 from crossray.data.sample import SampleConfig, Source, lateral_cut, make_sample, prepare
 from crossray.errors import InputError
+from crossray.files import written_whole
 from crossray.volumes.io import CtFile, list_cts, read_ct
 from crossray.volumes.phantom import phantom
 from crossray.volumes.resample import crop
@@ -98,23 +98,22 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         if self.config.films:
             lines, matrix = cut_windows(lines, matrix, self.config.sample, rng)
         sample = augment(lines, matrix, rng, self.config.sample.thin)
-        if sample["correspondence"].dtype == torch.uint8:
-            sample["correspondence"] = sample["correspondence"].float() / 255
+        sample["correspondence"] = sample["correspondence"].float() / 255
         return sample
 
     def pose(self, base: int) -> tuple[Tensor, Tensor]:
-        """Line integrals (view, row, column) and truth of one drawn pose, the truth in 255ths where it was kept."""
+        """Line integrals (view, row, column) and truth of one drawn pose, to half precision and in 255ths."""
         kept = self._poses / f"{base:07d}.npz" if self._poses else None
-        if kept is None or not kept.exists():
-            rng = np.random.default_rng([self.config.seed, 0, base])
-            name = self.names[rng.choice(len(self.names), p=self.weights)]
-            sample = make_sample(
-                self.source(name), int(rng.integers(2**62)), self._sample_config(rng)
-            )
-            if kept is None:
-                return sample.lines, sample.correspondence
-            _keep_pose(kept, sample.lines, sample.correspondence)
-        return _kept_pose(kept)
+        if kept is not None and kept.exists():
+            with np.load(kept) as data:
+                return torch.from_numpy(data["lines"]).float(), torch.from_numpy(data["matrix"])
+        rng = np.random.default_rng([self.config.seed, 0, base])
+        name = self.names[rng.choice(len(self.names), p=self.weights)]
+        sample = make_sample(self.source(name), int(rng.integers(2**62)), self._sample_config(rng))
+        lines, matrix = sample.lines.half(), (sample.correspondence * 255).round().byte()
+        if kept is not None:
+            _write_npz(kept, lines=lines.numpy(), matrix=matrix.numpy())
+        return lines.float(), matrix
 
     def source(self, name: str) -> Source:
         """A CT or phantom made ready for sampling."""
@@ -198,25 +197,6 @@ def clean_ct(path: Path) -> Volume:
     return crop(volume, body_box(volume))
 
 
-def _keep_pose(path: Path, lines: Tensor, matrix: Tensor) -> None:
-    _write_npz(
-        path,
-        lines=lines.to(torch.float16).numpy(),
-        matrix=(matrix * 255).round().to(torch.uint8).numpy(),
-    )
-
-
-def _kept_pose(path: Path) -> tuple[Tensor, Tensor]:
-    with np.load(path) as data:
-        lines = torch.from_numpy(data["lines"].astype(np.float32))
-        matrix = torch.from_numpy(data["matrix"])
-    return lines, matrix
-
-
 def _write_npz(path: Path, **arrays: np.ndarray) -> None:
-    """Write whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with open(partial, "wb") as file:
-        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]: no array is called allow_pickle
-    os.replace(partial, path)
+    with written_whole(path) as partial:
+        np.savez_compressed(partial, **arrays)  # pyright: ignore[reportArgumentType]: no array is called allow_pickle

@@ -20,6 +20,7 @@ from torch.nn import functional
 from crossray.errors import InputError
 from crossray.evaluation.metrics import POSITIVE_ABOVE
 from crossray.evaluation.slope import band_rows
+from crossray.files import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -382,10 +383,5 @@ def _write_png(figure: "Figure", path: Path) -> None:
     figure.savefig(
         memory, format="png", dpi=_DPI, facecolor=figure.get_facecolor(), pil_kwargs=options
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(memory.getvalue())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as partial:
+        partial.write_bytes(memory.getvalue())

@@ -19,6 +19,7 @@ from torch import Tensor
 from crossray.errors import InputError
 from crossray.evaluation.metrics import MatchingMetrics, PositionPrior, bootstrap_ap
 from crossray.evaluation.slope import Predict, SlopePair, SlopeResult, slope
+from crossray.files import written_whole
 
 _VOLUME_RESOLUTION = 17
 """log2 of the bins per volume: 2 MB each, AP within about 1e-4; the pooled AP has all 2^20."""
@@ -93,14 +94,8 @@ class MatcherReport:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report as JSON; the file appears whole or not at all."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(self.to_json(), encoding="utf-8")
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with written_whole(path) as partial:
+            partial.write_text(self.to_json(), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "MatcherReport":

@@ -4,7 +4,6 @@ The same command begins, continues and finds finished. A killed run goes on from
 the very weights it would have had: samples depend on the step alone, and a step draws no random number.
 """
 
-import os
 import signal
 import threading
 import time
@@ -22,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from crossray.errors import InputError
+from crossray.files import written_whole
 from crossray.models.matcher import MatcherNetwork, load_network, save_network
 from crossray.training.config import TrainConfig
 from crossray.training.folder import RunFolder
@@ -155,9 +155,8 @@ class Recorder(Callback):
             raise TypeError(f"The recorder writes a MatcherTask, not a {type(task).__name__}.")
         about = {"step": str(trainer.global_step), "recipe": self.config.to_yaml()}
         save_network(self.folder.weights, task.result, about)
-        partial = self.folder.checkpoint.with_name(f".last.ckpt.{os.getpid()}.part")
-        trainer.save_checkpoint(partial)
-        os.replace(partial, self.folder.checkpoint)
+        with written_whole(self.folder.checkpoint) as partial:
+            trainer.save_checkpoint(partial)
 
 
 def _first_network(config: TrainConfig) -> MatcherNetwork:

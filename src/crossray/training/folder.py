@@ -5,7 +5,6 @@ before the checkpoint, so that whatever the checkpoint says is done is on the di
 """
 
 import csv
-import os
 import pickle
 import zipfile
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 from crossray.errors import InputError
+from crossray.files import written_whole
 from crossray.training.config import TrainConfig, differences, load_config
 
 COLUMNS = ("step", "loss", "learning_rate", "pairs_per_second")
@@ -76,7 +76,8 @@ class RunFolder:
                     f"{self.path} holds another run ({listed}); name a new folder or repeat its options."
                 )
         done = checkpoint_step(self.checkpoint) if self.checkpoint.is_file() else 0
-        write_whole(self.config, config.to_yaml().encode())
+        with written_whole(self.config) as partial:
+            partial.write_text(config.to_yaml(), encoding="utf-8")
         self._cut_metrics(done)
         return done
 
@@ -92,7 +93,8 @@ class RunFolder:
             with self.metrics.open(newline="") as file:
                 rows = [row for row in csv.reader(file) if row[0].isdigit() and int(row[0]) <= done]
         lines = [",".join(COLUMNS), *(",".join(row) for row in rows)]
-        write_whole(self.metrics, ("\n".join(lines) + "\n").encode())
+        with written_whole(self.metrics) as partial:
+            partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def checkpoint_step(path: Path) -> int:
@@ -116,13 +118,3 @@ def checkpoint_step(path: Path) -> int:
         raise InputError(
             f"{path} is no checkpoint of a run; delete it to begin the run again."
         ) from error
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,12 +1,12 @@
 """CT volumes from and to disk: NIfTI, NRRD, MetaImage and DICOM series."""
 
 import csv
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossray.errors import InputError
+from crossray.files import written_whole
 from crossray.volumes._itk import from_image, itk_reason, quiet_itk, to_image
 from crossray.volumes.dicom import is_dicom_folder, read_series
 from crossray.volumes.nifti import check_nifti
@@ -93,12 +93,8 @@ def write_volume(path: str | Path, volume: Volume) -> None:
             f"{path.parent} is not a folder; make it before writing {path.name} there."
         )
     image = to_image(volume)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{suffix}")
-    try:
-        sitk.WriteImage(image, str(temporary), useCompression=True)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as partial:
+        sitk.WriteImage(image, str(partial), useCompression=True)
 
 
 def list_cts(path: str | Path) -> list[CtFile]:
