@@ -3,8 +3,7 @@
 import torch
 from torch.nn.functional import avg_pool3d, pad
 
-from crossray.volumes.table import AIR_HU
-from crossray.volumes.volume import Volume
+from crossray.volumes.volume import AIR_HU, Volume
 
 
 def block_average(volume: Volume, block: tuple[int, int, int], fill: float = AIR_HU) -> Volume:

@@ -12,8 +12,7 @@ from crossray.correspondence.patches import TissueWeight, patch_grid
 from crossray.errors import InputError
 from crossray.geometry import Cameras
 from crossray.projection.rays import ray_table
-from crossray.volumes.table import AIR_HU
-from crossray.volumes.volume import Volume
+from crossray.volumes.volume import AIR_HU, Volume
 
 Definition = Literal["exact", "paper"]
 PAPER_BLOCK = (16, 16, 16)

@@ -13,10 +13,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from crossray.errors import InputError
-from crossray.volumes.volume import Volume
+from crossray.volumes.volume import AIR_HU, Volume
 
-AIR_HU = -1000.0
-"""What lies outside the body is set to this."""
 BODY_HU = -300.0
 """Fat and skin lie above, air, clothes and foam below."""
 

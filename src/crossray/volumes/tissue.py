@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crossray.volumes.shapes import Frame, Knots, Points, Shape, smooth_max, smooth_min
+from crossray.volumes.volume import AIR_HU
 
-AIR_HU, FAT_HU, MARROW_HU = -1000.0, -100.0, -50.0
+FAT_HU, MARROW_HU = -100.0, -50.0
 SKIN_HU, MUSCLE_HU, CARTILAGE_HU = 40.0, 55.0, 70.0
 _REACH_MM = 9.0  # how far from a bone its distance is known
 _SKIN_MM = 1.4

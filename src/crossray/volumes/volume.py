@@ -8,6 +8,8 @@ from torch import Tensor
 
 from crossray.errors import InputError
 
+AIR_HU = -1000.0
+
 
 @dataclass(frozen=True, repr=False)
 class Volume:
