@@ -338,6 +338,18 @@ def _scratch(scene):
 
 
 @njit
+def _slices(count):
+    """All slices, those far apart first."""
+    order = np.empty(count, np.int64)
+    n = 0
+    for first in SLICES:
+        for z in range(first, count, len(SLICES)):
+            order[n] = z
+            n += 1
+    return order
+
+
+@njit
 def _stretch(line, least):
     """The first voxel of a row from `least` up, and the one after the last; (n, 0) where there is none."""
     first, last = len(line), 0
@@ -400,21 +412,20 @@ def _add_slices(
     lines, bounds = np.zeros((views, 3)), np.zeros((views, 4, nx), np.int32)
     count = 0
     for low, high in ((split, np.inf), (lowest, split)):
-        for offset in SLICES:
-            for z in range(offset + len(SLICES) * worker, nz, len(SLICES) * workers):
-                for y in range(ny):
-                    line = values[z, y]
-                    first, last = _stretch(line, low)
-                    if first >= last:
-                        continue
-                    for k in range(views):
-                        for i in range(3):
-                            m = matrices[k, i]
-                            lines[k, i] = m[1] * y + m[2] * z + m[3]
-                        _locate_row(scene, k, lines, first, last, bounds)
-                    count = _add_row(
-                        out, reached, scene, work, count, bounds, line, y, z, first, last, low, high, (midpoint, slope)
-                    )  # fmt: skip
+        for z in _slices(nz)[worker::workers]:
+            for y in range(ny):
+                line = values[z, y]
+                first, last = _stretch(line, low)
+                if first >= last:
+                    continue
+                for k in range(views):
+                    for i in range(3):
+                        m = matrices[k, i]
+                        lines[k, i] = m[1] * y + m[2] * z + m[3]
+                    _locate_row(scene, k, lines, first, last, bounds)
+                count = _add_row(
+                    out, reached, scene, work, count, bounds, line, y, z, first, last, low, high, (midpoint, slope)
+                )  # fmt: skip
     if count:
         _add_voxels(out, reached, scene, work, count)
 
