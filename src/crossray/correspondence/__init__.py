@@ -5,10 +5,10 @@ from inspect import signature
 from types import ModuleType
 from typing import Any
 
-from crossray.correspondence.ground_truth import correspondence
+from crossray.correspondence.ground_truth import band, correspondence
 from crossray.correspondence.patches import BONE_WEIGHT, TissueWeight, patch_grid
 
-__all__ = ["BONE_WEIGHT", "TissueWeight", "correspondence", "patch_grid"]
+__all__ = ["BONE_WEIGHT", "TissueWeight", "band", "correspondence", "patch_grid"]
 
 
 class _CallableRoom(ModuleType):

@@ -24,7 +24,7 @@ SLICES = (0, 4, 2, 6, 1, 5, 3, 7)
 """In which order slices are taken, modulo 8."""
 
 
-class _Scene(NamedTuple):
+class Scene(NamedTuple):
     """What the kernel is given (see there), and the size of footprints.
 
     `shape` (view, 4) holds the rows and columns of the rectangle of pixels around a voxel that hold its footprint, and
@@ -43,7 +43,7 @@ class _Scene(NamedTuple):
     skip: int
 
 
-class _Work(NamedTuple):
+class Work(NamedTuple):
     """Scratch space for LANES voxels; the last axis of the first six is the voxel.
 
     `places` (view, (row, column, depth)): first pixel of each footprint's rectangle, then its first patch.
@@ -281,8 +281,8 @@ def _patch_maxima(scene, k, weights, places, offsets, cells, maxima):
 
 
 @njit
-def _touched_patches(scene, k, lane, work):
-    """List the patches of view k that a voxel touches."""
+def list_patches(scene, k, lane, work):
+    """List the patches of view k's detector that a voxel touches, once footprints are measured."""
     touched = 0
     rows, columns = scene.grid
     for i in range(scene.shape[k, 2]):
@@ -298,10 +298,9 @@ def _touched_patches(scene, k, lane, work):
 
 
 @njit
-def _add_voxels(out, reached, scene, work, count):
-    """Raise the matrices of all pairs of views by the first `count` voxels of `work`."""
-    views = len(scene.vectors)
-    for k in range(views):
+def measure_footprints(scene, work, count):
+    """Find where each view sees the first `count` voxels of `work` and how strongly each patch does."""
+    for k in range(len(scene.vectors)):
         places = work.places[k]
         _place(scene, k, work.voxels, places)
         work.weights[:] = 0.0
@@ -312,9 +311,16 @@ def _add_voxels(out, reached, scene, work, count):
         for lane in range(count):
             _border_footprint(scene, k, lane, work.voxels, places, work.weights)
         _patch_maxima(scene, k, work.weights, places, work.offsets, work.cells, work.maxima[k])
+
+
+@njit
+def _add_voxels(out, reached, scene, work, count):
+    """Raise the matrices of all pairs of views by the first `count` voxels of `work`."""
+    views = len(scene.vectors)
+    measure_footprints(scene, work, count)
     for lane in range(count):
         for k in range(views):
-            _touched_patches(scene, k, lane, work)
+            list_patches(scene, k, lane, work)
         for k in range(views):
             for m in range(k + scene.skip, views):
                 for i in range(work.touched[k]):
@@ -327,10 +333,21 @@ def _add_voxels(out, reached, scene, work, count):
 
 
 @njit
-def _scratch(scene):
+def make_scene(size, vectors, metric, matrices, half, grid, patch, options):
+    """The scene of a volume of `size` voxels along x, y and z; the rest as for the kernel."""
+    shape = np.empty((len(vectors), 4), np.int64)
+    shape[:, :2] = 2 * half[:, :2] + 1
+    shape[:, 2:] = (shape[:, :2] + patch - 2) // patch + 1
+    normalise, skip = options
+    return Scene(size, vectors, metric, matrices, half, shape, grid, patch, normalise, skip)
+
+
+@njit
+def make_work(scene):
+    """Scratch space for a scene."""
     views, rows, columns = len(scene.vectors), scene.shape[:, 0].max(), scene.shape[:, 1].max()
     parts = scene.shape[:, 2].max() * scene.shape[:, 3].max()
-    return _Work(
+    return Work(
         np.zeros((views, 3, LANES)), np.zeros((2, LANES)), np.zeros((rows * columns, LANES)),
         np.zeros((rows * columns, LANES)), np.zeros((views, parts, LANES)), np.zeros((4, LANES)),
         np.zeros(views, np.int64), np.zeros((views, parts)), np.zeros((views, parts), np.int64),
@@ -402,13 +419,8 @@ def _add_slices(
     nz, ny, nx = values.shape
     midpoint, slope, lowest, split = logistic
     views = len(vectors)
-    shape = np.empty((views, 4), np.int64)
-    shape[:, :2] = 2 * half[:, :2] + 1
-    shape[:, 2:] = (shape[:, :2] + patch - 2) // patch + 1
-    scene = _Scene(
-        (nx, ny, nz), vectors, metric, matrices, half, shape, grid, patch, options[0], options[1]
-    )
-    work = _scratch(scene)
+    scene = make_scene((nx, ny, nz), vectors, metric, matrices, half, grid, patch, options)
+    work = make_work(scene)
     lines, bounds = np.zeros((views, 3)), np.zeros((views, 4, nx), np.int32)
     count = 0
     for low, high in ((split, np.inf), (lowest, split)):

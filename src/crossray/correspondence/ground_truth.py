@@ -65,6 +65,60 @@ def correspondence(
     return _exact(volume, cameras, grid, patch, weight, normalise, itself)
 
 
+def band(
+    volume: Volume,
+    cameras: Cameras,
+    view: int,
+    pixel: tuple[int, int],
+    weight: Callable[[Tensor], Tensor] | None = TissueWeight(),
+    normalise: bool = True,
+) -> Float[Tensor, "view row column"]:
+    """What one pixel matches: its row of the pixel-level matrix, without the matrix.
+
+    Only voxels along the pixel's ray take part, so this takes milliseconds.
+
+    Args:
+        volume: Hounsfield units.
+        cameras: One or more views.
+        view: Whose pixel; negative numbers count from the last.
+        pixel: Row and column.
+        weight: As for `correspondence`.
+        normalise: As for `correspondence`.
+
+    Returns:
+        `correspondence(volume, cameras, patch=1, ...)[view, :, pixel]` as images, float32, the own view included.
+
+    Raises:
+        InputError: A view or pixel that does not exist, a source inside the volume.
+    """
+    from crossray.correspondence._cpu_band import band_kernel, voxels_along_kernel
+
+    rows, columns = cameras.size
+    row, column = pixel
+    if not -len(cameras) <= view < len(cameras) or not (0 <= row < rows and 0 <= column < columns):
+        raise InputError(
+            f"view={view}, pixel=({row}, {column}) is none of the {len(cameras)} views of {rows} x {columns} pixels."
+        )
+    view %= len(cameras)
+    rays = ray_table(volume, cameras)
+    matrices = cameras.projection_matrices() @ volume.world_from_voxel
+    size = (volume.values.shape[2], volume.values.shape[1], volume.values.shape[0])
+    voxels = voxels_along_kernel(size, rays.vectors.numpy(), view, row, column)
+    x, y, z = torch.from_numpy(voxels).unbind(1)
+    weights = volume.values[z, y, x]
+    if weight is not None:
+        weights = weight(weights)
+    if not normalise:
+        weights = weights.square()
+    kept = weights > 0
+    images = band_kernel(
+        voxels[kept.numpy()], weights[kept].double().numpy(), size, rays.vectors.numpy(), rays.metric.numpy(),
+        matrices.numpy(), _footprint_bounds(matrices, volume).numpy(), cameras.size, view, row * columns + column,
+        normalise,
+    )  # fmt: skip
+    return torch.from_numpy(images)
+
+
 def _exact(
     volume: Volume,
     cameras: Cameras,
