@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit
 
-from crossray.correspondence._cpu import (
+from crossray.correspondence._cpu_footprints import (
     LANES,
     list_patches,
     make_scene,
