@@ -13,16 +13,17 @@ SMALL_DATA = {
     "shown": 4,
     "sample": {"stretch": 0.15, "truth_block": 2, "truth_thin": 2, "views": {"views": 4}},
 }
-"""What the bundled weights are trained on: 4000 poses of four films each. On two cores a rendering costs more than a
-step of training, so films are cut into new windows, with new looks and mirrors, each time they come back."""
+"""What the last stage of the bundled weights came near to (see their card): 4000 poses of four films each. On two cores
+a rendering costs more than a step of training, so films are cut into new windows, with new looks and mirrors, each time
+they come back."""
 
 
 def train_matcher_recipe(preset: str) -> TrainConfig:
     """Training of the matcher at one of its sizes.
 
     Args:
-        preset: `"tiny"` (a minute, for tests), `"small"` (four hours on two CPU cores) or `"paper"` (207,600 pairs for
-            50 epochs; Adam at 1e-4, batch 16, MSE, cosine schedule as published).
+        preset: `"tiny"` (a minute, for tests), `"small"` (some four hours on two CPU cores) or `"paper"` (207,600 pairs
+            for 50 epochs; Adam at 1e-4, batch 16, MSE, cosine schedule as published).
 
     Returns:
         The whole configuration; change it with `TrainConfig.changed`. `data` holds only what differs from the

@@ -9,6 +9,7 @@ from torch import Tensor
 from crossray.errors import InputError
 
 AIR_HU = -1000.0
+"""Hounsfield units of what lies outside the body."""
 
 
 @dataclass(frozen=True, repr=False)
