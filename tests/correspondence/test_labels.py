@@ -34,7 +34,7 @@ def scene(seed: int) -> tuple[Volume, Volume, Cameras]:
 
 
 @given(st.integers(0, 10_000), st.sampled_from([TissueWeight(), BONE_WEIGHT, torch.sigmoid]))
-@settings(max_examples=12)
+@settings(max_examples=8)
 def test_labels_divide_the_truth(seed: int, weight):
     volume, labels, cameras = scene(seed)
     parts = correspondence_by_label(volume, labels, cameras, 4, weight)

@@ -114,11 +114,11 @@ def _measure(voxels, weights, scene, first, end, above):
         measure_footprints(scene, work, count)
         for lane in range(count):
             voxel = start + lane
-            weight = weights[voxels[voxel, 2], voxels[voxel, 1], voxels[voxel, 0]]
+            weight = float(weights[voxels[voxel, 2], voxels[voxel, 1], voxels[voxel, 0]])
             list_patches(scene, 0, lane, work)
-            _append(own, voxel, work, 0, float(weight), first, end, above)
+            _append(own, voxel, work, 0, weight, first, end, above)
             list_patches(scene, 1, lane, work)
-            _append(other, voxel, work, 1, 1.0, 0, pixels, above)
+            _append(other, voxel, work, 1, 1.0, 0, pixels, above / weight)
     return own, other
 
 

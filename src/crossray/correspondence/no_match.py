@@ -52,7 +52,7 @@ def visibility(
     matches = (matrix > above).any(-1)
     views = torch.arange(len(matrix))
     shows = matches[views, views]
-    if (matches.any((1, 2)) & ~shows.any(1)).any():
+    if (matches.any((1, 2)) & (matrix[views, views] == 0).all((1, 2))).any():
         raise InputError(
             "The matrix lacks the blocks of views with themselves; compute it with itself=True."
         )
