@@ -171,7 +171,7 @@ def pixel_correspondence(
     with ThreadPoolExecutor(get_num_threads()) as pool:
         blocks = pool.map(
             lambda top: pixel_rows_kernel(
-                *fixed, top, min(top + _ROWS_AT_ONCE, pair.size[0]) - 1, above
+                *fixed, top, min(top + _ROWS_AT_ONCE, pair.size[0]) - 1, float(above)
             ),
             tops,
         )
