@@ -5,8 +5,8 @@ from jaxtyping import Float
 
 Image = Float[np.ndarray, "row column"]
 """A signal on the detector, float32."""
-Taps = Float[np.ndarray, " tap"]
-"""An odd number of weights that sum to 1, symmetric."""
+Taps = Float[np.ndarray, " _"]
+"""An odd number of symmetric weights that sum to 1."""
 
 
 def box_taps(width: float) -> Taps:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from crossray.projection.blur import Image, box_taps, broad_gaussian, exponential_taps, filtered
 from crossray.projection.spectrum import Beam, Bins, attenuation, energies
@@ -32,7 +33,9 @@ class Setup(NamedTuple):
     sdd_mm: float
     magnification: float
 
-    def positions(self, size: tuple[int, ...]) -> tuple[Image, Image]:
+    def positions(
+        self, size: tuple[int, ...]
+    ) -> tuple[Float[np.ndarray, "row 1"], Float[np.ndarray, "1 column"]]:
         """Distances from the view's middle, mm at the detector: of rows as a column, of columns as a row."""
         down, right = (
             (np.arange(n, dtype=np.float32) - (n - 1) / 2) * np.float32(pitch)
@@ -155,8 +158,8 @@ class Scatter:
         spread_mm: Standard deviation of the blur at the detector.
     """
 
-    ratio: float = 1.5
-    spread_mm: float = 40.0
+    ratio: float = 1.4
+    spread_mm: float = 30.0
 
     def __call__(self, primary: Image, thickness_mm: Image, setup: Setup) -> Image:
         """The scattered signal."""
@@ -168,7 +171,7 @@ class Scatter:
     def sample(rng: np.random.Generator) -> "Scatter":
         """From a large air gap to a thick limb on the detector."""
         return Scatter(
-            float(np.exp(rng.uniform(np.log(0.3), np.log(3)))), float(rng.uniform(20, 60))
+            float(np.exp(rng.uniform(np.log(0.3), np.log(3)))), float(rng.uniform(15, 45))
         )
 
 

@@ -200,7 +200,7 @@ def _bins(
     total = np.add.reduceat(weights, starts)
     kept = total > 1e-7 * total.sum()
 
-    def mean(values: Bins) -> Bins:
+    def mean(values: Bins) -> Float[np.ndarray, " wide_bin"]:
         return np.add.reduceat(weights * values, starts)[kept] / total[kept]
 
     mu = np.stack([mean(attenuation(name)) for name in materials], 1)
