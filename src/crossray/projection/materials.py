@@ -8,6 +8,7 @@ it is water with a little *less* than no bone. Metal is a basis of its own.
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from crossray.geometry import Cameras
 from crossray.projection import project
 from crossray.projection.spectrum import attenuation_at
-from crossray.volumes.attenuation import CT_KEV
+from crossray.volumes.attenuation import CHUNK, CT_KEV
 from crossray.volumes.volume import AIR_HU, Volume
 
 METAL_HU = 3000.0
@@ -50,18 +51,19 @@ def decompose(
 
     Returns:
         Volumes of shares by the names of their materials; those of water and bone may lie outside [0, 1].
-
-    Raises:
-        InputError: An unknown metal.
     """
-    from crossray.projection._cpu_materials import pieces_kernel
-
-    names = ["water", "bone", metal] if volume.values.max() > METAL_HU else ["water", "bone"]
-    knots, slopes = _pieces(metal, solid_hu)
-    shares = pieces_kernel(volume.values.numpy().reshape(-1), knots, slopes[: len(names)])
+    hu = volume.values.reshape(-1)
+    names = ["water", "bone", metal] if hu.max() > METAL_HU else ["water", "bone"]
+    shares = torch.zeros(len(names), len(hu))
+    for values, targets in zip(hu.split(CHUNK), shares.split(CHUNK, dim=1), strict=True):
+        for low, high, slopes in _pieces(solid_hu):
+            above = values.clamp(low, high).sub_(low)
+            for target, slope in zip(targets, slopes, strict=False):
+                if slope:
+                    target.add_(above, alpha=slope)
     shape = volume.values.shape
     return {
-        name: replace(volume, values=torch.from_numpy(share.reshape(shape)))
+        name: replace(volume, values=share.reshape(shape))
         for name, share in zip(names, shares, strict=True)
     }
 
@@ -78,25 +80,21 @@ def material_paths(
 
 
 @lru_cache
-def _pieces(metal: str, solid_hu: float) -> tuple[np.ndarray, np.ndarray]:
-    """Knots in HU, and by how much the shares of water, bone and metal rise per HU between them."""
-    bone_hu = ct_number("bone")
-    dense = (1000 + METAL_HU) / (1000 + bone_hu)
-    shares = {
-        AIR_HU: (0.0, 0.0, 0.0),
-        ct_number("adipose"): (*_in_basis("adipose"), 0.0),
-        ct_number("muscle"): (*_in_basis("muscle"), 0.0),
-        bone_hu: (0.0, 1.0, 0.0),
-        METAL_HU: (0.0, dense, 0.0),
-        max(solid_hu, METAL_HU + 1): (
-            0.0,
-            0.0,
-            1.0,
-        ),  # all pieces are ramps, so a step is a steep one
-    }
-    knots = np.array(list(shares), np.float32)
-    slopes = np.diff(np.array(list(shares.values())), axis=0) / np.diff(knots)[:, None]
-    return knots, np.ascontiguousarray(slopes.T, dtype=np.float32)
+def _pieces(solid_hu: float) -> list[tuple[float, float, list[float]]]:
+    """Between which CT numbers the shares of water, bone and metal rise, and by how much per HU."""
+    dense = (1000 + METAL_HU) / (1000 + ct_number("bone"))
+    corners = [
+        (AIR_HU, (0.0, 0.0, 0.0)),
+        (ct_number("adipose"), (*_in_basis("adipose"), 0.0)),
+        (ct_number("muscle"), (*_in_basis("muscle"), 0.0)),
+        (ct_number("bone"), (0.0, 1.0, 0.0)),
+        (METAL_HU, (0.0, dense, 0.0)),
+        (max(solid_hu, METAL_HU + 1), (0.0, 0.0, 1.0)),  # a step is a steep ramp
+    ]
+    return [
+        (low, high, [(end - start) / (high - low) for start, end in zip(one, other, strict=True)])
+        for (low, one), (high, other) in pairwise(corners)
+    ]
 
 
 def _in_basis(tissue: str) -> tuple[float, float]:

@@ -29,9 +29,9 @@ BONE_DENSITY = 1.92
 CT_KEV = 70.0
 """Effective energy of a clinical CT at 120 kVp, at which HU are taken to be exact; keV."""
 
-# All passes over a chunk find it in cache; torch does not split so few elements over threads, so no
-# pass waits for one.
-_CHUNK = 1 << 15
+CHUNK = 1 << 15
+"""Voxels to a pass: all passes over them find them in cache, and torch does not split so few over threads, so no pass
+waits for one."""
 
 
 class _Pieces(NamedTuple):
@@ -76,7 +76,7 @@ def attenuation_from_hu(
         above = torch.relu(hu) * (dense - thin) + hu.clamp(0, bone_hu) * (mixed - dense)
         return torch.relu(hu + 1000) * thin + above
     mu = torch.empty_like(hu, memory_format=torch.contiguous_format)
-    chunks = zip(hu.reshape(-1).split(_CHUNK), mu.view(-1).split(_CHUNK), strict=True)
+    chunks = zip(hu.reshape(-1).split(CHUNK), mu.view(-1).split(CHUNK), strict=True)
     for source, target in chunks:
         torch.add(source, 1000, out=target).relu_().mul_(thin)
         target.add_(source.clamp(0, bone_hu), alpha=mixed - dense)
