@@ -5,7 +5,7 @@
 
 Spectra: SpekPy 2.5.4 (MIT), model spekpy-v2-casim, tungsten anode at 12 degrees, PENELOPE attenuation, and its
 energy absorption of air. Attenuation: XrayDB 4.5.8 (MIT), tables of Elam, Ravel and Sieber (Radiat Phys Chem 63 (2002)
-121). Compositions: ICRU Report 44 for tissues, ISO 5832-1 for implant steel. Takes about two minutes.
+121). Compositions: ICRU Report 44 for tissues, ISO 5832-1 for implant steel, gypsum for plaster. Takes about two minutes.
 """
 
 from importlib.metadata import version
@@ -32,6 +32,7 @@ MATERIALS: dict[str, dict[str, float]] = {
     "bone": {
         "H": 0.034, "C": 0.155, "N": 0.042, "O": 0.435, "Na": 0.001, "Mg": 0.002, "P": 0.103, "S": 0.003, "Ca": 0.225,
     },
+    "plaster": {"H": 0.0234, "O": 0.5576, "S": 0.1862, "Ca": 0.2328},
     "aluminium": {"Al": 1.0},
     "copper": {"Cu": 1.0},
     "titanium": {"Ti": 1.0},

@@ -18,13 +18,15 @@ DENSITY = {
     "adipose": 0.95,
     "muscle": 1.05,
     "bone": BONE_DENSITY,
+    "plaster": 1.0,
     "aluminium": 2.699,
     "copper": 8.96,
     "titanium": 4.506,
     "steel": 8.0,
     "csi": 4.51,
 }
-"""g/cm^3: ICRU-44 for adipose tissue, skeletal muscle and cortical bone; implant steel ISO 5832-1 (316L); solid CsI."""
+"""g/cm^3: ICRU-44 for adipose tissue, skeletal muscle and cortical bone; implant steel ISO 5832-1 (316L); solid CsI; plaster
+as a bandage sets, with its pores."""
 
 _KVP, _ALUMINIUM, _COPPER = (40.0, 125.0), (1.0, 20.0), (0.0, 2.0)
 
