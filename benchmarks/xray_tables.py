@@ -5,7 +5,7 @@
 
 Spectra: SpekPy 2.5.4 (MIT), model spekpy-v2-casim, tungsten anode at 12 degrees, PENELOPE attenuation, and its
 energy absorption of air. Attenuation: XrayDB 4.5.8 (MIT), tables of Elam, Ravel and Sieber (Radiat Phys Chem 63 (2002)
-121). Compositions: ICRU Report 44 for tissues, ISO 5832-1 for implant steel, gypsum for plaster. Takes about two minutes.
+121). Compositions: ICRU Report 44 for tissues, ISO 5832-1 for implant steel, gypsum for plaster. Takes two minutes.
 """
 
 from importlib.metadata import version

@@ -76,12 +76,13 @@ def test_one_energy_gives_mu_times_length(monkeypatch):
         {"water": 150, "bone": 25},
         {"water": 40, "bone": -1},
         {"water": 5, "steel": 1},
+        {"plaster": 8},
     ],
 )
 def test_agrees_with_the_slow_twin(beam, lengths):
     exposure = Exposure(beam, scatter=None, noise=None, detector=Detector(mtf=1.0))
     expected = slow_twin(beam, exposure.detector, lengths)
-    lengths = {"bone": 0} | lengths
+    lengths = {"water": 0, "bone": 0} | lengths
     assert line(exposure, **lengths) == pytest.approx(expected, rel=2.5e-3)
 
 

@@ -84,8 +84,8 @@ class Exposure:
     def transmitted(self, paths: Mapping[str, Image]) -> tuple[Image, Image]:
         """Primary signal relative to the open beam, and the mean energy in keV by which its absorbed photons count.
 
-        A photon counts by its energy, so of signal S = sum of w and sum of w * E the noise's variance is the second:
-        their ratio is that mean energy, which rises where the beam is hardened.
+        Each absorbed photon adds its energy to the signal and the square of it to the variance, so the variance is the
+        signal times this mean energy, which rises where the beam is hardened.
         """
         energy, weights, mu = _bins(self.beam, self.detector, tuple(paths))
         lengths = [np.ascontiguousarray(path, dtype=np.float32) for path in paths.values()]

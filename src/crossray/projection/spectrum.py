@@ -25,8 +25,8 @@ DENSITY = {
     "steel": 8.0,
     "csi": 4.51,
 }
-"""g/cm^3: ICRU-44 for adipose tissue, skeletal muscle and cortical bone; implant steel ISO 5832-1 (316L); solid CsI; plaster
-as a bandage sets, with its pores."""
+"""g/cm^3: ICRU-44 for adipose tissue, skeletal muscle and cortical bone; implant steel ISO 5832-1 (316L); solid CsI;
+plaster as a bandage sets, with its pores."""
 
 _KVP, _ALUMINIUM, _COPPER = (40.0, 125.0), (1.0, 20.0), (0.0, 2.0)
 
