@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
-LEAN = ["correspondence", "evaluation.metrics", "geometry", "models", "projection"]
+LEAN = ["correspondence", "evaluation.metrics", "geometry", "models", "projection.physics"]
 HEAVY = ["PIL", "SimpleITK", "gdcm", "lightning", "matplotlib", "openjpeg", "pydantic", "pydicom"]
 HEAVY += ["rich", "scipy", "typer", "yaml"]
 
