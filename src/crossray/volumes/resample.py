@@ -62,14 +62,14 @@ def resample(volume: Volume, spacing_mm: float | tuple[float, float, float]) -> 
         new = max(1, round(old / float(step[axis])))
         first[axis] = (old - 1) / 2 - float(step[axis]) * (new - 1) / 2
         at = first[axis] + step[axis] * torch.arange(new, dtype=torch.float64)
-        values = _interpolate(values, at, dim=2 - axis)
+        values = interpolate(values, at, dim=2 - axis)
     return replace(volume, values=values, world_from_voxel=_moved(volume, first, step))
 
 
-def _interpolate(
+def interpolate(
     values: Float[Tensor, "z y x"], at: Float[Tensor, " sample"], dim: int
 ) -> Float[Tensor, "_ _ _"]:
-    """Values at fractional indices along one axis, held constant beyond the ends."""
+    """Values at fractional indices along one axis, linear between them and constant beyond the ends."""
     at = at.clamp(0, values.shape[dim] - 1).to(values.device)
     low = at.floor().long().clamp(max=max(0, values.shape[dim] - 2))
     high = (low + 1).clamp(max=values.shape[dim] - 1)
