@@ -1,25 +1,27 @@
 """The limbs of a scan, each as a volume of its own: both legs, both hands, a leg beside a hand.
 
 Limbs that do not touch are parts of their own. Limbs that touch are parted where the body is narrowest: it is eroded
-until two cores are left, and every voxel goes to the core it is nearest to. That is done only where both parts hold a
-bone along their length and touch over little; a thigh stays with its hip.
+until two cores are left, and every voxel goes to the core it is nearest to. That is done only where the parts touch
+over little, and where a bone runs along each part or a side of the volume cuts it off; a thigh stays with its hip.
 """
 
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 from crossray.volumes.resample import crop
 from crossray.volumes.table import BODY_HU, Spacing, body_box, coarse_share, label, on_grid
 from crossray.volumes.volume import AIR_HU, Volume
 
 _COARSE_MM = 3.0
-_STEP_MM = 2.0  # by which the body is eroded further and further
+_STEP_MM = 3.0  # by which the body is eroded further and further
 _SHARE = 0.1  # of the largest part or core; what is smaller is no limb
 _BONE_HU, _BONE_SHARE = 250.0, 0.25
 _BONE_SLICES = 0.5  # a limb holds bone in at least so many of its slices
-_CONTACT = 0.3  # largest area over which two limbs touch, relative to the smaller one's volume ** (2 / 3)
+_CONTACT = (
+    0.5  # largest area over which two limbs touch, relative to the smaller one's volume ** (2 / 3)
+)
 
 
 def split_limbs(volume: Volume) -> list[Volume]:
@@ -31,8 +33,9 @@ def split_limbs(volume: Volume) -> list[Volume]:
     Returns:
         One volume for every part that holds bone in at least half of its slices, cropped to it, everything else -1000
         HU, from the patient's right to the left by position. Two limbs are named "leg.nii, limb 1 of 2" and so on.
-        Where there is one part, or none with bone, the whole volume cropped to the body. Flesh without bone, such as
-        the edge of the other thigh, is left out, with a note.
+        Where there is one part, or none with bone, the whole volume cropped to the body. A piece that no bone runs
+        along, such as the edge of the other thigh, is left out, with a note. Limbs that are pressed together over a
+        broad area stay together.
 
     Raises:
         InputError: Nothing lies above `BODY_HU`.
@@ -44,7 +47,10 @@ def split_limbs(volume: Volume) -> list[Volume]:
     if len(parts) < 2 or not bony:
         return [crop(volume, body_box(volume))]
     if len(bony) < len(parts):
-        left_out = f"{volume.name}: left out {len(parts) - len(bony)} piece(s) of flesh without bone beside the limb."
+        left_out = (
+            f"{volume.name}: left out {len(parts) - len(bony)} piece(s) beside the limb that no bone runs along, such "
+            "as the edge of the other leg."
+        )
         volume = replace(volume, notes=(*volume.notes, left_out))
     owner = on_grid(_nearest(parts, spacing), spacing, volume)
     limbs = []
@@ -93,16 +99,14 @@ def _parted(
         if len(cores) > 1:
             owner = _nearest(cores, spacing)
             parts = [body & (owner == number + 1) for number in range(len(cores))]
-            if all(_holds_bone(part, bone) for part in parts) and _touch_little(
-                np.where(body, owner, 0), spacing
-            ):
+            if all(
+                _holds_bone(part, bone) or _is_cut_off(part) for part in parts
+            ) and _touch_little(np.where(body, owner, 0), spacing):
                 return parts
     return [body]
 
 
-def _nearest(
-    parts: list[Bool[np.ndarray, "z y x"]], spacing: Spacing
-) -> Int[np.ndarray, "z y x"]:
+def _nearest(parts: list[Bool[np.ndarray, "z y x"]], spacing: Spacing) -> Int[np.ndarray, "z y x"]:
     """For every voxel the number, from 1, of the part nearest to it."""
     from scipy import ndimage
 
@@ -120,12 +124,17 @@ def _holds_bone(part: Bool[np.ndarray, "z y x"], bone: Bool[np.ndarray, "z y x"]
     return bool((part & bone).any(axis=(1, 2)).sum() >= _BONE_SLICES * slices.sum())
 
 
+def _is_cut_off(part: Bool[np.ndarray, "z y x"]) -> bool:
+    """Whether a part reaches a side of the volume, so that its bone may lie beyond."""
+    return any(side.any() for side in (part[:, 0], part[:, -1], part[:, :, 0], part[:, :, -1]))
+
+
 def _touch_little(owner: Int[np.ndarray, "z y x"], spacing: Spacing) -> bool:
     """Whether the face between the parts is small against the smallest of them."""
     x, y, z = spacing
     contact = 0.0
     for axis, face in enumerate((x * y, x * z, y * z)):
-        low, high = np.split(owner, [owner.shape[axis] - 1], axis)[0], np.delete(owner, 0, axis)
+        low, high = np.delete(owner, -1, axis), np.delete(owner, 0, axis)
         contact += face * float(((low != high) & (low > 0) & (high > 0)).sum())
     smallest = np.bincount(owner.ravel())[1:].min() * x * y * z
-    return contact <= _CONTACT * smallest ** (2 / 3)
+    return bool(contact <= _CONTACT * smallest ** (2 / 3))
