@@ -302,7 +302,7 @@ def test_limbs_of_one_ct_are_sources_of_their_own(tmp_path: Path):
     _, y, x = torch.meshgrid(*(torch.arange(n) for n in (16, 20, 44)), indexing="ij")
     values = torch.full(x.shape, -1000.0)
     for middle in (10, 32):
-        radius = torch.hypot(y - 10, x - middle)
+        radius = torch.hypot(y - 10.0, x - middle)
         values[radius < 8] = 40
         values[radius < 3] = 900
     affine = torch.diag(torch.tensor([4.0, 4, 4, 1], dtype=torch.float64))

@@ -157,6 +157,22 @@ def render(  # noqa: PLR0913  a camera has as many numbers as it has
     render(ct, limb.value if limb else None, geometry, seed, out)
 
 
+@app.command("inspect")
+def inspect(
+    ct: Annotated[Path, typer.Argument(help="CT: NIfTI, NRRD, MHA file or DICOM folder.")],
+    series: Annotated[
+        str | None, typer.Option(help="Which series of a DICOM folder: its UID or description.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for inspect.png and inspect.json.")
+    ] = None,
+) -> None:
+    """Say what a CT shows, what was repaired in it, and what will be done with it."""
+    from crossray.app.commands.inspect import inspect
+
+    inspect(ct, series, out)
+
+
 @train.command("matcher")
 def train_matcher(
     out: Annotated[Path, typer.Option(help="Folder of the run; a killed run resumes there.")],

@@ -92,7 +92,9 @@ def _parted(
     from scipy import ndimage
 
     # Beyond the volume the body goes on, so its cut faces are not eroded.
-    depth = ndimage.distance_transform_edt(np.pad(body, 1, mode="edge"), sampling=spacing[::-1])
+    padded = np.pad(body, 1, mode="edge")
+    depth = np.empty(padded.shape)
+    ndimage.distance_transform_edt(padded, sampling=spacing[::-1], distances=depth)
     depth = depth[1:-1, 1:-1, 1:-1]
     for radius in np.arange(_STEP_MM, depth.max(), _STEP_MM):
         cores = _large(label(depth > radius, reach=3))
@@ -113,8 +115,13 @@ def _nearest(parts: list[Bool[np.ndarray, "z y x"]], spacing: Spacing) -> Int[np
     numbers = np.zeros(parts[0].shape, np.int32)
     for number, part in enumerate(parts, 1):
         numbers[part] = number
-    where = ndimage.distance_transform_edt(
-        numbers == 0, sampling=spacing[::-1], return_distances=False, return_indices=True
+    where = np.empty((3, *numbers.shape), np.int32)
+    ndimage.distance_transform_edt(
+        numbers == 0,
+        sampling=spacing[::-1],
+        return_distances=False,
+        return_indices=True,
+        indices=where,
     )
     return numbers[tuple(where)]
 
