@@ -68,6 +68,9 @@ class Protocol(StrEnum):
 
 
 Out = Annotated[Path, typer.Option(help="Folder to write to; made if it is missing.")]
+SeriesName = Annotated[
+    str | None, typer.Option(help="Which series of a DICOM folder: its UID or description.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
 
 
@@ -124,6 +127,7 @@ def render(  # noqa: PLR0913  a camera has as many numbers as it has
         Path | None, typer.Argument(help="CT: NIfTI, NRRD, MHA file or DICOM folder.")
     ] = None,
     limb: Annotated[Limb | None, typer.Option(help="A phantom instead of a CT.")] = None,
+    series: SeriesName = None,
     primary: Annotated[
         list[float] | None, typer.Option(help="Primary angle in degrees, LAO +; once a view.")
     ] = None,
@@ -143,7 +147,7 @@ def render(  # noqa: PLR0913  a camera has as many numbers as it has
 
     Angles default to AP and lateral (--primary 0 --primary 90); one value serves all views.
     """
-    from crossray.app.commands.render import Geometry, render
+    from crossray.app.commands.render import Geometry, load, render
 
     geometry = Geometry(
         primary=tuple(primary or (0.0, 90.0)),
@@ -154,15 +158,14 @@ def render(  # noqa: PLR0913  a camera has as many numbers as it has
         size=size,
         field_mm=field_mm,
     )
-    render(ct, limb.value if limb else None, geometry, seed, out)
+    volume = load(ct, limb.value if limb else None, seed, series)
+    render(volume, geometry, seed, out)
 
 
 @app.command("inspect")
 def inspect(
     ct: Annotated[Path, typer.Argument(help="CT: NIfTI, NRRD, MHA file or DICOM folder.")],
-    series: Annotated[
-        str | None, typer.Option(help="Which series of a DICOM folder: its UID or description.")
-    ] = None,
+    series: SeriesName = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for inspect.png and inspect.json.")
     ] = None,

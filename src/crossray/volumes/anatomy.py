@@ -90,7 +90,7 @@ def _sections(limb: Volume) -> list[_Section]:
         labels = np.empty(values.shape, np.int32)
         ndimage.label(bone, output=labels)
         areas = np.sort(np.bincount(labels.ravel())[1:] * cm2)[::-1]
-        body = float(np.count_nonzero(ndimage.binary_fill_holes(values > BODY_HU))) * cm2
+        body = float(np.asarray(ndimage.binary_fill_holes(values > BODY_HU)).sum()) * cm2
         found.append(_Section(body, areas[areas > _SMALLEST_CM2]))
     return found
 

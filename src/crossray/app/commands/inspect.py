@@ -125,7 +125,13 @@ def _panel(panel: "Axes", seen: Inspected, axis: int, title: str, ends: tuple[st
     for number, limb in enumerate(seen.facts.limbs):
         colour = COLOURS[number % len(COLOURS)]
         x, z = _frame(panel, limb.box, across, steps, colour, "-")
-        panel.annotate(str(number + 1), (x, z), (4, -12), textcoords="offset points", color=colour)
+        panel.annotate(
+            str(number + 1),
+            (x, z),
+            (4 + 12 * number, -12),
+            textcoords="offset points",
+            color=colour,
+        )
     panel.set(xlim=(-4, extent[1] + 4), ylim=(-4, extent[3] + 4), facecolor="black")
     panel.set_title(f"{title}, {ends[0]} to {ends[1]}", color=_INK, fontsize=9)
     panel.tick_params(colors=_INK, labelsize=7)
