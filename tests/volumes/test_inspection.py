@@ -67,7 +67,8 @@ def test_the_facts_of_a_scene() -> None:
 
 @given(st.permutations((0, 1, 2)), st.lists(st.sampled_from((0, 1, 2)), unique=True))
 def test_the_files_axes_do_not_matter(order: list[int], flips: list[int]) -> None:
-    before = Volume(torch.randn(3, 4, 5), scene().world_from_voxel, "legs")
+    affine = torch.tensor([[2.0, 0, 0, 5], [0, 3, 0, 6], [0, 0, 4, 7], [0, 0, 0, 1]])
+    before = Volume(torch.randn(3, 4, 5), affine)
     again = along_patient(turned(before, (order[0], order[1], order[2]), flips))
     assert torch.equal(again.values, before.values)
     torch.testing.assert_close(again.world_from_voxel, before.world_from_voxel)
