@@ -296,3 +296,22 @@ def test_films_show_a_pose_in_new_windows():
     windows = [pairs[visit]["correspondence"] for visit in range(8)]
     assert {tuple(each.shape) for each in windows} == {(2, 2, 16, 16)}
     assert len({round(float(each.sum()), 3) for each in windows}) > 4
+
+
+def test_limbs_of_one_ct_are_sources_of_their_own(tmp_path: Path):
+    _, y, x = torch.meshgrid(*(torch.arange(n) for n in (16, 20, 44)), indexing="ij")
+    values = torch.full(x.shape, -1000.0)
+    for middle in (10, 32):
+        radius = torch.hypot(y - 10.0, x - middle)
+        values[radius < 8] = 40
+        values[radius < 3] = 900
+    affine = torch.diag(torch.tensor([4.0, 4, 4, 1], dtype=torch.float64))
+    write_volume(tmp_path / "legs.nii.gz", Volume(values, affine))
+    whole = replace(CONFIG, ct=str(tmp_path), phantoms=0)
+    assert SyntheticPairs(whole).names == ["legs.nii.gz"]
+    pairs = SyntheticPairs(replace(whole, split_limbs=True), tmp_path / "cache")
+    assert pairs.names == ["legs.nii.gz limb 1", "legs.nii.gz limb 2"]
+    right, left = (pairs.source(name).volume for name in pairs.names)
+    assert right.values.shape == left.values.shape == (16, 15, 15)
+    assert float(right.center[0]) == pytest.approx(40, abs=3)
+    assert float(left.center[0]) == pytest.approx(128, abs=3)

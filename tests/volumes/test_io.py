@@ -1,14 +1,12 @@
 """CTs from and to disk: every format keeps the grid, and what is no CT is refused in a sentence."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import pytest
 import SimpleITK as sitk
 import torch
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from crossray.errors import InputError
 from crossray.volumes.io import list_cts, read_ct, write_volume
@@ -163,195 +161,10 @@ def test_refuses_a_choice_of_series_in_a_file(tmp_path: Path) -> None:
     refused(tmp_path / "leg.nii", "leave it out", series="1.2.3")
 
 
-# DICOM
-
-
-def ct_slice(number: int, pixels: np.ndarray, **fields: object) -> FileDataset:
-    """One CT slice with the fields a scanner writes, 2 mm from the one before."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    header = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    header.SOPClassUID = CTImageStorage
-    header.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
-    header.Modality = "CT"
-    header.StudyInstanceUID = "1.2.826.0.1.3680043.8.498.1"
-    header.SeriesInstanceUID = "1.2.826.0.1.3680043.8.498.2"
-    header.SeriesDescription = "bone"
-    header.InstanceNumber = number + 1
-    header.ImagePositionPatient = [-10.0, -20.0, 5.0 + 2 * number]
-    header.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    header.PixelSpacing = [0.7, 0.5]  # between rows, then between columns
-    header.SliceThickness = 2.0
-    header.Rows, header.Columns = pixels.shape
-    header.SamplesPerPixel = 1
-    header.PhotometricInterpretation = "MONOCHROME2"
-    header.BitsAllocated = header.BitsStored = 16
-    header.HighBit = 15
-    header.PixelRepresentation = 0
-    header.RescaleSlope, header.RescaleIntercept = 1, -1024
-    for name, value in fields.items():
-        setattr(header, name, value)
-    header.PixelData = pixels.astype(np.uint16).tobytes()
-    return header
-
-
-def pixels(number: int) -> np.ndarray:
-    return 1000 + 100 * number + np.arange(12).reshape(3, 4)
-
-
-def write_series(folder: Path, numbers: range | list[int], **fields: object) -> None:
-    """Slices whose file names run against their positions."""
-    folder.mkdir(exist_ok=True)
-    for number in numbers:
-        header = ct_slice(number, pixels(number), **fields)
-        header.save_as(
-            folder / f"{header.SeriesDescription}{99 - number}.dcm", enforce_file_format=True
-        )
-
-
-def test_dicom_series_by_hand(tmp_path: Path) -> None:
-    write_series(tmp_path / "ct", range(5))
-    volume = read_ct(tmp_path / "ct")
-    assert volume.values.dtype == torch.float32
-    wanted = torch.tensor(np.stack([pixels(n) for n in range(5)])).float() - 1024
-    assert torch.equal(volume.values, wanted)
-    assert volume.world_from_voxel.tolist() == [
-        [0.5, 0, 0, -10],
-        [0, 0.7, 0, -20],
-        [0, 0, 2, 5],
-        [0, 0, 0, 1],
-    ]
-    assert volume.name == "ct"
-
-
-def test_dicom_slices_run_along_their_normal(tmp_path: Path) -> None:
-    # Coronal slices: columns to the left, rows downwards; the normal points to +y, the back.
-    folder = tmp_path / "ct"
-    folder.mkdir()
-    for number in range(3):
-        header = ct_slice(
-            number,
-            pixels(number),
-            ImageOrientationPatient=[1, 0, 0, 0, 0, -1],
-            ImagePositionPatient=[1.0, 30 - 4 * number, 7.0],
-        )
-        header.save_as(folder / f"{number}.dcm", enforce_file_format=True)
-    volume = read_ct(folder)
-    assert float(volume.values[0, 0, 0]) == 1200 - 1024
-    assert volume.world_from_voxel.tolist() == [
-        [0.5, 0, 0, 1],
-        [0, 0, 4, 22],
-        [0, -0.7, 0, 7],
-        [0, 0, 0, 1],
-    ]
-
-
-def test_dicom_tilted_gantry_is_a_shear(tmp_path: Path) -> None:
-    folder = tmp_path / "ct"
-    folder.mkdir()
-    for number in range(4):
-        position = [0.0, 0.3 * number, 2.0 * number]
-        header = ct_slice(number, pixels(number), ImagePositionPatient=position)
-        header.save_as(folder / f"{number}.dcm", enforce_file_format=True)
-    step = read_ct(folder).world_from_voxel[:3, 2]
-    torch.testing.assert_close(step, torch.tensor([0, 0.3, 2.0], dtype=torch.float64))
-
-
-def test_dicom_rescale_of_every_slice(tmp_path: Path) -> None:
-    folder = tmp_path / "ct"
-    folder.mkdir()
-    for number, (slope, intercept) in enumerate([(1, -1024), (2, -1000), (0.5, -900.5)]):
-        rescale = {"RescaleSlope": slope, "RescaleIntercept": intercept}
-        header = ct_slice(number, pixels(0), **rescale)
-        header.save_as(folder / f"{number}.dcm", enforce_file_format=True)
-    assert read_ct(folder).values[:, 0, 2].tolist() == [-22, 1004, -399.5]
-
-
-def test_dicom_folder_without_series(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", "no DICOM series", "directly holds")
-    (tmp_path / "empty" / "notes.txt").write_text("nothing here")
-    refused(tmp_path / "empty", "no DICOM series")
-
-
-def test_dicom_folder_with_several_series(tmp_path: Path) -> None:
-    folder = tmp_path / "ct"
-    other = "1.2.826.0.1.3680043.8.498.3"
-    write_series(folder, range(5))
-    write_series(folder, range(3), SeriesInstanceUID=other, SeriesDescription="soft")
-    refused(folder, "2 series", "(bone, 5 files)", f"{other} (soft, 3 files)", "series=UID")
-    assert len(read_ct(folder, series="bone").values) == 5
-    assert len(read_ct(folder, series=other).values) == 3
-    refused(folder, "no series called 'lung'", other, series="lung")
-
-
-@pytest.mark.parametrize("numbers", [[0, 1, 3, 4], [0, 2, 3, 4, 5, 6], [*range(30), 31]])
-def test_dicom_missing_slice(tmp_path: Path, numbers: list[int]) -> None:
-    write_series(tmp_path / "ct", numbers)
-    refused(tmp_path / "ct", "4.00 mm between slices", "2.00 mm elsewhere", "missing")
-
-
-def test_dicom_positions_rounded_to_a_tenth_pass(tmp_path: Path) -> None:
-    folder = tmp_path / "ct"
-    folder.mkdir()
-    for number in range(8):
-        position = [0.0, 0.0, round(0.625 * 3 * number, 1)]
-        header = ct_slice(number, pixels(number), ImagePositionPatient=position)
-        header.save_as(folder / f"{number}.dcm", enforce_file_format=True)
-    assert read_ct(folder).spacing[2] == pytest.approx(1.875, abs=0.01)
-
-
-def test_dicom_doubled_slice(tmp_path: Path) -> None:
-    write_series(tmp_path / "ct", range(4))
-    header = ct_slice(2, pixels(2))
-    header.save_as(tmp_path / "ct" / "again.dcm", enforce_file_format=True)
-    refused(tmp_path / "ct", "same place")
-
-
-def test_dicom_one_slice(tmp_path: Path) -> None:
-    write_series(tmp_path / "ct", [0])
-    refused(tmp_path / "ct", "one slice")
-    refused(tmp_path / "ct" / "bone99.dcm", "single slice", "folder of its slices")
-
-
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "different orientation"),
-        ({"PixelSpacing": [0.7, 0.6]}, "different size or pixel spacing"),
-        ({"Modality": "PT"}, "CT/PT images"),
-        ({"NumberOfFrames": 2}, "multi-frame"),
-        ({"ImagePositionPatient": None}, "without position"),
-    ],
-)
-def test_dicom_slice_that_does_not_belong(
-    tmp_path: Path, fields: dict[str, object], words: str
-) -> None:
-    write_series(tmp_path / "ct", range(4))
-    header = ct_slice(4, pixels(4), **fields)
-    header.save_as(tmp_path / "ct" / "other.dcm", enforce_file_format=True)
-    refused(tmp_path / "ct", words)
-
-
-def test_dicom_slice_cut_short(tmp_path: Path) -> None:
-    write_series(tmp_path / "ct", range(3))
-    path = tmp_path / "ct" / "bone98.dcm"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-2])
-    refused(tmp_path / "ct", "bone98.dcm", "before its last pixel")
-    path.write_bytes(whole)
-    header = pydicom.dcmread(path)
-    header.PixelData = header.PixelData[:6]
-    header.save_as(path)
-    refused(tmp_path / "ct", "bone98.dcm", "before its last pixel")
-
-
 # Collections
 
 
-def test_list_without_an_index(tmp_path: Path) -> None:
+def test_list_without_an_index(tmp_path: Path, write_series: Callable[..., None]) -> None:
     write_volume(tmp_path / "b.nii.gz", oblique(whole_hu()))
     write_volume(tmp_path / "a.mha", oblique(whole_hu()))
     write_series(tmp_path / "c", range(2))
@@ -396,7 +209,7 @@ def test_list_refuses_an_index(tmp_path: Path, index: str, words: str) -> None:
         list_cts(tmp_path)
 
 
-def test_list_of_one_file_or_series(tmp_path: Path) -> None:
+def test_list_of_one_file_or_series(tmp_path: Path, write_series: Callable[..., None]) -> None:
     write_volume(tmp_path / "leg.nii.gz", oblique(whole_hu()))
     write_series(tmp_path / "ct", range(2))
     assert [(ct.path.name, ct.person) for ct in list_cts(tmp_path / "leg.nii.gz")] == [

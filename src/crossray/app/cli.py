@@ -68,6 +68,9 @@ class Protocol(StrEnum):
 
 
 Out = Annotated[Path, typer.Option(help="Folder to write to; made if it is missing.")]
+SeriesName = Annotated[
+    str | None, typer.Option(help="Which series of a DICOM folder: its UID or description.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
 
 
@@ -124,6 +127,7 @@ def render(  # noqa: PLR0913  a camera has as many numbers as it has
         Path | None, typer.Argument(help="CT: NIfTI, NRRD, MHA file or DICOM folder.")
     ] = None,
     limb: Annotated[Limb | None, typer.Option(help="A phantom instead of a CT.")] = None,
+    series: SeriesName = None,
     primary: Annotated[
         list[float] | None, typer.Option(help="Primary angle in degrees, LAO +; once a view.")
     ] = None,
@@ -144,7 +148,7 @@ def render(  # noqa: PLR0913  a camera has as many numbers as it has
     Angles default to AP and lateral (--primary 0 --primary 90); one value serves all views. Beside the matrix,
     correspondence.npz holds what becomes of each patch in each other view: 0 seen, 1 outside of it, 2 air.
     """
-    from crossray.app.commands.render import Geometry, render
+    from crossray.app.commands.render import Geometry, load, render
 
     geometry = Geometry(
         primary=tuple(primary or (0.0, 90.0)),
@@ -155,7 +159,22 @@ def render(  # noqa: PLR0913  a camera has as many numbers as it has
         size=size,
         field_mm=field_mm,
     )
-    render(ct, limb.value if limb else None, geometry, seed, out)
+    volume = load(ct, limb.value if limb else None, seed, series)
+    render(volume, geometry, seed, out)
+
+
+@app.command("inspect")
+def inspect(
+    ct: Annotated[Path, typer.Argument(help="CT: NIfTI, NRRD, MHA file or DICOM folder.")],
+    series: SeriesName = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for inspect.png and inspect.json.")
+    ] = None,
+) -> None:
+    """Say what a CT shows, what was repaired in it, and what will be done with it."""
+    from crossray.app.commands.inspect import inspect
+
+    inspect(ct, series, out)
 
 
 @train.command("matcher")

@@ -2,8 +2,9 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from crossray.data.sample import SampleConfig, Source, lateral_cut, make_sample,
 from crossray.errors import InputError
 from crossray.files import written_whole
 from crossray.volumes.io import CtFile, list_cts, read_ct
+from crossray.volumes.limbs import split_limbs
 from crossray.volumes.phantom import phantom
 from crossray.volumes.resample import crop
 from crossray.volumes.table import body_box, remove_table
@@ -40,6 +42,8 @@ class SyntheticConfig:
         films: Render every view once on a film that holds all windows its offset allows, and cut a new window,
             whole patches apart, each time it is shown: many pairs a rendering, and none framed like another.
         shown: How many of a pose's views a sample shows, in any order; more views a pose make more pairs a rendering.
+        split_limbs: Every limb of a CT is a volume of its own, and the edge of a neighbouring one is left out. Tests
+            (`evaluation.protocol`) always show CTs whole, so that their scores compare.
         seed: Of everything drawn.
         sample: What a sample is.
     """
@@ -53,6 +57,7 @@ class SyntheticConfig:
     distinct: int = 0
     films: bool = False
     shown: int = 2
+    split_limbs: bool = False
     seed: int = 0
     sample: SampleConfig = field(default_factory=SampleConfig)
 
@@ -75,10 +80,16 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
             cache / f"poses-{_digest(config)}" if cache is not None and config.distinct else None
         )
         self._ready: dict[str, Source] = {}
-        files = training_files(config)
-        self._files = {_name(file.path, Path(config.ct)): file.path for file in files}
+        self._cts: dict[str, Callable[[], Volume]] = {}
+        for file in training_files(config):
+            name = _name(file.path, Path(config.ct))
+            if not config.split_limbs:
+                self._cts[name] = partial(clean_ct, file.path)
+                continue
+            for limb in range(len(clean_limbs(file.path))):
+                self._cts[f"{name} limb {limb + 1}"] = partial(_clean_limb, file.path, limb)
         self._phantoms = [f"phantom {LIMBS[i % 3]} {i // 3}" for i in range(config.phantoms)]
-        self.names = [*self._files, *self._phantoms]
+        self.names = [*self._cts, *self._phantoms]
         if not self.names:
             raise InputError(
                 f"{config.ct or 'The data'} gives no CT of split {config.split!r} and phantoms=0; "
@@ -142,8 +153,8 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
                     name,
                 )
         volume = (
-            clean_ct(self._files[name])
-            if name in self._files
+            self._cts[name]()
+            if name in self._cts
             else phantom(name.split()[1], int(name.split()[2]))
         )
         # Whole HU, kept or not: one bone voxel more or less would draw other poses.
@@ -154,7 +165,7 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
 
     def _weigh(self) -> np.ndarray:
         """Chance of each source: whole limbs count more than pieces of trunk cut on all sides."""
-        cts = np.array([(1 - lateral_cut(self._volume(name))) ** 2 for name in self._files])
+        cts = np.array([(1 - lateral_cut(self._volume(name))) ** 2 for name in self._cts])
         if not cts.any():  # cut on all sides, all of them
             cts = np.ones(len(cts))
         phantoms = np.ones(len(self._phantoms))
@@ -195,6 +206,15 @@ def clean_ct(path: Path) -> Volume:
     """A CT without couch, cut to the body."""
     volume = remove_table(read_ct(path))
     return crop(volume, body_box(volume))
+
+
+def clean_limbs(path: Path) -> list[Volume]:
+    """The limbs of a CT without couch, each cut to itself."""
+    return split_limbs(remove_table(read_ct(path)))
+
+
+def _clean_limb(path: Path, number: int) -> Volume:
+    return clean_limbs(path)[number]
 
 
 def _write_npz(path: Path, **arrays: np.ndarray) -> None:

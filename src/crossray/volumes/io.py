@@ -1,7 +1,8 @@
 """CT volumes from and to disk: NIfTI, NRRD, MetaImage and DICOM series."""
 
 import csv
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ from crossray.errors import InputError
 from crossray.files import written_whole
 from crossray.volumes._itk import from_image, itk_reason, quiet_itk, to_image
 from crossray.volumes.dicom import is_dicom_folder, read_series
+from crossray.volumes.dicom_headers import is_dicom
+from crossray.volumes.hounsfield import as_hounsfield
 from crossray.volumes.nifti import check_nifti
 from crossray.volumes.volume import Volume
 
@@ -19,6 +22,8 @@ READABLE = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 """File names `list_cts` takes for a CT; `read_ct` also tries others."""
 WRITABLE = (".nii", ".nii.gz", ".nrrd", ".mha")
 """Formats that live in one file, so that a write can be all or nothing."""
+
+_FINEST_MM, _COARSEST_MM = 0.01, 20.0
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,11 @@ class CtFile:
 def read_ct(path: str | Path, series: str | None = None) -> Volume:
     """Read a CT, with orientation and spacing exactly as in the file.
 
+    What can be repaired beyond doubt is (docs/ct.md lists it), and said: in the volume's `notes`, and as a warning of
+    the logger "crossray", which Python prints on stderr unless told otherwise.
+
     Args:
-        path: A NIfTI, NRRD or MetaImage file, or a folder that holds one DICOM series.
+        path: A NIfTI, NRRD or MetaImage file, a folder that holds one DICOM series, or a multi-frame DICOM file.
         series: Which series of a DICOM folder to read where there are several: its
             SeriesInstanceUID or its description.
 
@@ -51,22 +59,30 @@ def read_ct(path: str | Path, series: str | None = None) -> Volume:
 
     Raises:
         InputError: A path that does not exist or cannot be read, a folder with no or several
-            series, gaps between slices, a single slice, an image that is not 3-D with one value per
-            voxel, NaN.
+            series, wide gaps between slices, a single slice, an image that is not 3-D with one value per
+            voxel, NaN, values that are not HU.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(
             f"{path} does not exist; give a CT as .nii.gz, .nrrd, .mha or a folder of DICOM slices."
         )
-    if path.is_dir():
-        return read_series(path, series)
-    if series is not None:
+    if series is not None and not path.is_dir():
         raise InputError(
             f"{path} is a file, but series={series!r} chooses within a folder of DICOM slices; "
             "leave it out."
         )
-    return _read_file(path)
+    volume = as_hounsfield(
+        read_series(path, series) if path.is_dir() or is_dicom(path) else _read_file(path)
+    )
+    if not all(_FINEST_MM <= step <= _COARSEST_MM for step in volume.spacing):
+        raise InputError(
+            f"{path} has voxels of {' x '.join(f'{step:.4g}' for step in volume.spacing)} mm; a CT has {_FINEST_MM} to "
+            f"{_COARSEST_MM:g} mm, so its spacing is wrong or not in mm."
+        )
+    for note in volume.notes:
+        logging.getLogger("crossray").warning(note)
+    return volume
 
 
 def write_volume(path: str | Path, volume: Volume) -> None:
@@ -173,19 +189,18 @@ def _read_file(path: Path) -> Volume:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.SetOutputPixelType(sitk.sitkFloat32)
+    notes = check_nifti(path) if _suffix(path) in (".nii", ".nii.gz") else ()
     with quiet_itk():
         try:
             reader.ReadImageInformation()
             _check_header(path, reader)
-            if _suffix(path) in (".nii", ".nii.gz"):
-                check_nifti(path)
             image = reader.Execute()
         except RuntimeError as error:
             raise InputError(
                 f"{path} cannot be read as a CT ({itk_reason(error)}); give .nii.gz, .nrrd, .mha "
                 "or a folder of DICOM slices."
             ) from error
-    return from_image(image, path.name)
+    return replace(from_image(image, path.name), notes=notes)
 
 
 def _check_header(path: Path, reader: "SimpleITK.ImageFileReader") -> None:

@@ -1,6 +1,7 @@
 """Other grids for the same volume; every voxel keeps its place in the patient."""
 
 from dataclasses import replace
+from itertools import permutations
 
 import torch
 from jaxtyping import Float
@@ -62,14 +63,14 @@ def resample(volume: Volume, spacing_mm: float | tuple[float, float, float]) -> 
         new = max(1, round(old / float(step[axis])))
         first[axis] = (old - 1) / 2 - float(step[axis]) * (new - 1) / 2
         at = first[axis] + step[axis] * torch.arange(new, dtype=torch.float64)
-        values = _interpolate(values, at, dim=2 - axis)
+        values = interpolate(values, at, dim=2 - axis)
     return replace(volume, values=values, world_from_voxel=_moved(volume, first, step))
 
 
-def _interpolate(
+def interpolate(
     values: Float[Tensor, "z y x"], at: Float[Tensor, " sample"], dim: int
 ) -> Float[Tensor, "_ _ _"]:
-    """Values at fractional indices along one axis, held constant beyond the ends."""
+    """Values at fractional indices along one axis, linear between them and constant beyond the ends."""
     at = at.clamp(0, values.shape[dim] - 1).to(values.device)
     low = at.floor().long().clamp(max=max(0, values.shape[dim] - 2))
     high = (low + 1).clamp(max=values.shape[dim] - 1)
@@ -87,3 +88,26 @@ def _moved(
     affine[:3, 3] += affine[:3, :3] @ first
     affine[:3, :3] *= step
     return affine
+
+
+def along_patient(volume: Volume) -> Volume:
+    """The same voxels with their axes reordered and reversed to run nearest to left, back and head.
+
+    Args:
+        volume: Any volume.
+
+    Returns:
+        A volume whose x, y and z indices rise towards left, posterior and superior, each voxel where it was.
+    """
+    steps = volume.world_from_voxel[:3, :3]
+    share = (steps / torch.linalg.norm(steps, dim=0)).abs()
+    order = max(permutations(range(3)), key=lambda axes: float(share[range(3), axes].sum()))
+    signs = [float(steps[world, axis].sign()) for world, axis in enumerate(order)]
+    values = volume.values.permute([2 - axis for axis in reversed(order)])
+    values = values.flip([2 - world for world in range(3) if signs[world] < 0])
+    change = torch.zeros(4, 4, dtype=torch.float64)
+    change[3, 3] = 1
+    for world, axis in enumerate(order):
+        change[axis, world] = signs[world]
+        change[axis, 3] = 0 if signs[world] > 0 else values.shape[2 - world] - 1
+    return replace(volume, values=values, world_from_voxel=volume.world_from_voxel @ change)

@@ -9,7 +9,7 @@ from itertools import product
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from crossray.errors import InputError
@@ -46,7 +46,8 @@ def remove_table(volume: Volume) -> Volume:
     Raises:
         InputError: No solid part is left; the volume holds no body, or its values are not HU.
     """
-    solid, spacing = _coarse_tissue(volume)
+    solid, spacing = coarse_share(volume, BODY_HU, _COARSE_MM)
+    solid = solid > 0.5
     core = _eroded(solid, spacing, _CORE_MM)
     if not core.any():
         raise InputError(
@@ -54,11 +55,7 @@ def remove_table(volume: Volume) -> Volume:
             f"{2 * _CORE_MM:g} mm; check that its values are HU and its spacing is in mm."
         )
     opened = _large_parts(_dilated(core, spacing, _CORE_MM))
-    body = torch.from_numpy(_fill_slices(_dilated(opened, spacing, _SKIN_MM)))
-    for axis, (coarse, fine) in enumerate(zip(spacing[::-1], volume.spacing[::-1], strict=True)):
-        body = body.repeat_interleave(round(coarse / fine), dim=axis)
-    depth, height, width = volume.values.shape
-    kept = body[:depth, :height, :width].to(volume.values.device)
+    kept = on_grid(_fill_slices(_dilated(opened, spacing, _SKIN_MM)), spacing, volume)
     return replace(volume, values=volume.values.where(kept, AIR_HU))
 
 
@@ -109,13 +106,26 @@ def cut_faces(volume: Volume, threshold: float = BODY_HU) -> dict[str, float]:
     }
 
 
-def _coarse_tissue(volume: Volume) -> tuple[Bool[np.ndarray, "z y x"], Spacing]:
-    """Where most of a block of voxels is tissue, blocks up to 1 mm wide; and their spacing."""
-    blocks = [max(1, int(_COARSE_MM / spacing + 1e-3)) for spacing in volume.spacing]
-    tissue = (volume.values.cpu() > BODY_HU).float()[None]
-    share = torch.nn.functional.avg_pool3d(tissue, kernel_size=blocks[::-1], ceil_mode=True)[0]
+def coarse_share(
+    volume: Volume, threshold: float, coarse_mm: float
+) -> tuple[Float[np.ndarray, "z y x"], Spacing]:
+    """Share of blocks of voxels above a threshold, blocks up to some mm wide; and their spacing."""
+    blocks = [max(1, int(coarse_mm / spacing + 1e-3)) for spacing in volume.spacing]
+    above = (volume.values.cpu() > threshold).float()[None]
+    share = torch.nn.functional.avg_pool3d(above, kernel_size=blocks[::-1], ceil_mode=True)[0]
     x, y, z = (block * spacing for block, spacing in zip(blocks, volume.spacing, strict=True))
-    return (share > 0.5).numpy(), (x, y, z)
+    return share.numpy(), (x, y, z)
+
+
+def on_grid(
+    blocks: Shaped[np.ndarray, "z y x"], spacing: Spacing, volume: Volume
+) -> Shaped[Tensor, "z_fine y_fine x_fine"]:
+    """What was found for blocks of voxels, for every voxel of the volume."""
+    fine = torch.from_numpy(blocks)
+    for axis, (coarse, step) in enumerate(zip(spacing[::-1], volume.spacing[::-1], strict=True)):
+        fine = fine.repeat_interleave(round(coarse / step), dim=axis)
+    depth, height, width = volume.values.shape
+    return fine[:depth, :height, :width].to(volume.values.device)
 
 
 def _eroded(
@@ -149,7 +159,7 @@ def _dilated(
 
 
 def _large_parts(mask: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
-    labels = _label(mask, reach=3)
+    labels = label(mask, reach=3)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return (sizes >= max(1, _SHARE * sizes.max()))[labels]
@@ -157,7 +167,7 @@ def _large_parts(mask: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
 
 def _fill_slices(mask: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
     """Fill what a mask encloses within a slice; a lung or bowel is open where the volume ends."""
-    labels = _label(~mask, reach=2)
+    labels = label(~mask, reach=2)
     outside = np.zeros(labels.max() + 1, dtype=bool)
     for edge in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
         outside[edge] = True
@@ -165,7 +175,7 @@ def _fill_slices(mask: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
     return ~outside[labels]
 
 
-def _label(mask: Bool[np.ndarray, "z y x"], reach: int) -> Int[np.ndarray, "z y x"]:
+def label(mask: Bool[np.ndarray, "z y x"], reach: int) -> Int[np.ndarray, "z y x"]:
     """Number the parts of a mask from 1, connected over faces in 3-D or, reach 2, in each slice."""
     from scipy import ndimage
 

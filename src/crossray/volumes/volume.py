@@ -21,6 +21,7 @@ class Volume:
         world_from_voxel: 4x4 affine that maps homogeneous voxel indices (x, y, z, 1) to the DICOM patient
             frame LPS in mm; float64. Voxel centres lie at whole-number indices.
         name: What to call the volume in messages, usually its file.
+        notes: What was repaired or left out when it was read, one sentence each; empty where the file was sound.
 
     Raises:
         InputError: A volume that is not 3-D, has an empty axis, holds NaN or infinity, or whose affine is singular.
@@ -29,6 +30,7 @@ class Volume:
     values: Float[Tensor, "z y x"]
     world_from_voxel: Float[Tensor, "4 4"]
     name: str = "volume"
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         values = torch.as_tensor(self.values, dtype=torch.float32)

@@ -72,11 +72,21 @@ class Geometry:
         return self.field_mm or MARGIN * max(sides)
 
 
-def render(ct: Path | None, limb: str | None, geometry: Geometry, seed: int, out: Path) -> None:
-    """Render, and write the views, a contact sheet, the cameras and the true correspondence."""
-    if (ct is None) == (limb is None):
+def load(ct: Path | None, limb: str | None, seed: int, series: str | None) -> Volume:
+    """A CT without couch, or a phantom.
+
+    Raises:
+        InputError: Both or neither, or a CT that cannot be read.
+    """
+    if limb is not None and ct is None:
+        return phantom(limb, seed)
+    if ct is None or limb is not None:
         raise InputError("Name either a CT or a phantom limb, for example --limb hand.")
-    volume = phantom(limb, seed) if limb else remove_table(read_ct(ct or ""))
+    return remove_table(read_ct(ct, series))
+
+
+def render(volume: Volume, geometry: Geometry, seed: int, out: Path) -> None:
+    """Render, and write the views, a contact sheet, the cameras and the true correspondence."""
     cameras = geometry.cameras(volume)
     images = render_radiographs(volume, cameras, seed=seed)
     truth = correspondence(volume, cameras, patch=PATCH)
