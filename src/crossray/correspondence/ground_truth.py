@@ -11,7 +11,7 @@ from crossray.correspondence.blocks import block_average
 from crossray.correspondence.patches import TissueWeight, patch_grid
 from crossray.errors import InputError
 from crossray.geometry import Cameras
-from crossray.projection.rays import ray_table
+from crossray.projection.rays import on_gpu, ray_table
 from crossray.volumes.volume import AIR_HU, Volume
 
 Definition = Literal["exact", "paper"]
@@ -128,10 +128,6 @@ def _exact(
     normalise: bool,
     itself: bool,
 ) -> Float[Tensor, "view view patch patch"]:
-    from numba import get_num_threads
-
-    from crossray.correspondence._cpu import correspondence_kernel
-
     rays = ray_table(volume, cameras)
     values, logistic = volume.values, (0.0, 0.0, 0.0, torch.inf)
     if normalise and isinstance(weight, TissueWeight):
@@ -142,11 +138,21 @@ def _exact(
         values = values.square()
     matrices = cameras.projection_matrices() @ volume.world_from_voxel
     half = _footprint_bounds(matrices, volume)
-    upper = correspondence_kernel(
-        values.numpy(), logistic, rays.vectors.numpy(), rays.metric.numpy(), matrices.numpy(), half.numpy(),
-        grid, patch, (normalise, 0 if itself else 1), get_num_threads(),
-    )  # fmt: skip
-    matrix = torch.from_numpy(upper)
+    options = (normalise, 0 if itself else 1)
+    if on_gpu(values):
+        from crossray.correspondence._cuda import correspondence_cuda
+
+        matrix = correspondence_cuda(values, logistic, rays, matrices, half, grid, patch, options)
+    else:
+        from numba import get_num_threads
+
+        from crossray.correspondence._cpu import correspondence_kernel
+
+        upper = correspondence_kernel(
+            values.numpy(), logistic, rays.vectors.numpy(), rays.metric.numpy(), matrices.numpy(), half.numpy(),
+            grid, patch, options, get_num_threads(),
+        )  # fmt: skip
+        matrix = torch.from_numpy(upper)
     for k in range(len(cameras)):
         for m in range(k):
             matrix[k, m] = matrix[m, k].T

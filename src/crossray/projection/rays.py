@@ -1,5 +1,6 @@
 """The float64 ray table that drives the projector and the footprints alike, so that image and truth agree."""
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -50,3 +51,8 @@ def ray_table(volume: Volume, cameras: Cameras) -> RayTable:
     vectors = torch.stack([source, *(v @ inverse[:3, :3].T for v in directions)], 1)
     world = volume.world_from_voxel[:3, :3]
     return RayTable(vectors.contiguous(), (world.T @ world).contiguous(), cameras.size)
+
+
+def on_gpu(values: Tensor) -> bool:
+    """Whether the kernels for NVIDIA GPUs are due: values on one, or everywhere under numba's simulator of CUDA."""
+    return values.is_cuda or os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
