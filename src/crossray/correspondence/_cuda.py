@@ -6,6 +6,9 @@ to its weight at most, and entries only rise: where all that it can touch have r
 first pass over one voxel in 64 lifts most entries far enough.
 """
 
+# Types know numba.cuda as host code.
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false, reportOptionalSubscript=false
+
 import math
 from functools import cache
 from typing import Any
@@ -16,8 +19,8 @@ from jaxtyping import Float
 from numba import cuda
 from torch import Tensor
 
-from crossray.projection._cpu import dominant_axis, ray_stay, slab_share
-from crossray.projection._cuda import launch, length_in_mm, send, upload
+from crossray.projection._cpu import dominant_axis, ray_length, ray_stay, slab_share
+from crossray.projection._cuda import launch, send, upload
 from crossray.projection.rays import RayTable
 
 THREADS = 128
@@ -118,16 +121,19 @@ def _weight_in_ray(rays, size, voxel, row, column):
     weight *= _tent(a0 + i * da, voxel[a], size[a]) * _tent(b0 + i * db, voxel[b], size[b])
     if weight == 0.0:
         return 0.0
-    return weight * length_in_mm(rays[4:], dx, dy, dz) / abs(d[axis])
+    return weight * ray_length(rays[4:], dx, dy, dz) / abs(d[axis])
 
 
 @cuda.jit(device=True)
 def _measure(rays, limits, place, size, voxel, patch, span, maxima):
     """Fill `maxima` with the largest weight, mm, that each patch of a view gives a voxel, and `span` with the patches.
 
-    With D the voxel's position from the source and u = D_a / D_axis, the ray of a pixel (i, j) off the place where the
-    voxel's centre is seen passes it, in its slab, by off_a = depth * (e_a - u_a * e_axis) / (1 + depth * e_axis / D_axis)
-    with e = i * row_step + j * column_step. No term is a small difference of large numbers, so float32 serves.
+    With D the voxel's position from the source, u = D_a / D_axis and e = i * row_step + j * column_step, the ray of a
+    pixel that lies (i, j) off the place where the voxel's centre is seen passes it, in its slab, by
+
+        off_a = depth * (e_a - u_a * e_axis) / (1 + depth * e_axis / D_axis).
+
+    No term is a small difference of large numbers, so float32 serves.
 
     Args:
         rays: Of one view, from `upload`.
@@ -225,7 +231,7 @@ def _raise_entries(lines, weight, grid, span_k, maxima_k, span_m, maxima_m):
 
 @cache
 def _kernel(views: int, parts: int) -> Any:
-    """The kernel for so many views, whose footprints touch at most so many patches: a thread's arrays are fixed in size."""
+    """The kernel for so many views, and so many patches a footprint touches at most: the sizes of a thread's arrays."""
 
     @cuda.jit
     def add_voxels(

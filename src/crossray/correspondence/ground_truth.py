@@ -48,7 +48,8 @@ def correspondence(
         itself: False leaves the matrices of each view with itself at 0, to save their time.
 
     Returns:
-        C, float32, patches numbered row by row; C_lk is the transpose of C_kl.
+        C, float32, patches numbered row by row; C_lk is the transpose of C_kl. It lies on the volume's device: for a
+        volume on an NVIDIA GPU (`Volume.to`) the work is done there, and for `exact` nobody waits for it.
 
     Raises:
         InputError: A patch that does not divide the image, an unknown definition, a source inside the volume.
@@ -105,7 +106,7 @@ def band(
     size = (volume.values.shape[2], volume.values.shape[1], volume.values.shape[0])
     voxels = voxels_along_kernel(size, rays.vectors.numpy(), view, row, column)
     x, y, z = torch.from_numpy(voxels).unbind(1)
-    weights = volume.values[z, y, x]
+    weights = volume.values[z, y, x].cpu()
     if weight is not None:
         weights = weight(weights)
     if not normalise:
@@ -116,7 +117,7 @@ def band(
         matrices.numpy(), _footprint_bounds(matrices, volume).numpy(), cameras.size, view, row * columns + column,
         normalise,
     )  # fmt: skip
-    return torch.from_numpy(images)
+    return torch.from_numpy(images).to(volume.values.device)
 
 
 def _exact(

@@ -4,6 +4,9 @@ Where a ray enters and leaves, and along which axis it is marched, is settled in
 functions; between the ends positions are whole numbers and values float32.
 """
 
+# Types know numba.cuda as host code.
+# pyright: reportCallIssue=false
+
 import math
 import warnings
 from functools import cache
@@ -13,16 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from numba import config, cuda
+from numba import cuda
 from numba.core.errors import NumbaPerformanceWarning
 from torch import Tensor
 
 from crossray.errors import InputError
 from crossray.projection._cpu import dominant_axis, ray_length, ray_stay, slab_share
-from crossray.projection.rays import RayTable
+from crossray.projection.rays import SIMULATED, RayTable
 
-SIMULATED = bool(config.ENABLE_CUDASIM)
-"""Kernels run in numba's simulator, on tensors of the CPU: how they are tested without a GPU."""
 if not SIMULATED and find_spec("numba_cuda") is None:
     raise InputError("A volume on a GPU needs numba-cuda; pip install 'crossray[cuda]'.")
 
@@ -33,9 +34,6 @@ RUN = 32
 ONE = 4294967296.0
 """1 in positions of 32 bits before and 32 after the point."""
 FRACTION = 0xFFFFFFFF
-
-# Given an array, a CPU function must be compiled by name; numba's simulator cannot pass it one.
-length_in_mm = cuda.jit(device=True)(ray_length.py_func)
 
 
 def project_cuda(
@@ -165,4 +163,4 @@ def _project(flat, size, table, out):
         a, b = _fixed(a0 + i * da, size_a), _fixed(b0 + i * db, size_b)
         value = _sample(flat, i * stride, a, b, stride_a, stride_b, next_a, next_b)
         total += np.float32(slab_share(low, high, i)) * value
-    out[view, row, column] = total * np.float32(length_in_mm(rays[4:], dx, dy, dz) / abs(d[axis]))
+    out[view, row, column] = total * np.float32(ray_length(rays[4:], dx, dy, dz) / abs(d[axis]))

@@ -11,6 +11,9 @@ from crossray.errors import InputError
 from crossray.geometry import Cameras
 from crossray.volumes.volume import Volume
 
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+"""The kernels for GPUs run in numba's simulator, on tensors of the CPU: how they are tested without a GPU."""
+
 
 @dataclass(frozen=True)
 class RayTable:
@@ -54,5 +57,5 @@ def ray_table(volume: Volume, cameras: Cameras) -> RayTable:
 
 
 def on_gpu(values: Tensor) -> bool:
-    """Whether the kernels for NVIDIA GPUs are due: values on one, or everywhere under numba's simulator of CUDA."""
-    return values.is_cuda or os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+    """Whether the kernels for NVIDIA GPUs are due."""
+    return values.is_cuda or SIMULATED
