@@ -6,9 +6,9 @@
 torch must be a CUDA build (for one of CUDA 12: numba-cuda[cu12]); nanodrr may be missing, then its rows say absent.
 Nothing else is needed: crossray is taken from this checkout.
 
-The scene is a knee phantom in a cube of 256 mm, 256 or 512 voxels a side, seen from an orbit at 1000 mm. A measurement
-is the wall clock of back-to-back calls, the device synchronised before and after, over their number: medians and
-quartiles of runs after a warm-up, peers in turn. Cameras are made beforehand; all else that a pose costs counts.
+The scene is a limb in a cube of 256 mm, 256 or 512 voxels a side, seen from an orbit at 1000 mm. A measurement is the
+wall clock of back-to-back calls, the device synchronised before and after, over their number: medians and quartiles of
+runs after a warm-up, peers in turn. Cameras are made beforehand; all else that a pose costs counts.
 
 Sampling is equal: nanodrr takes as many samples along a ray as the volume has voxels a side, ours one a slab. Its
 samples are trilinear (8 voxels), ours bilinear within a slab (4 voxels): that is Joseph's method. Two models of bytes:
@@ -36,7 +36,6 @@ from crossray.correspondence import correspondence
 from crossray.geometry import Cameras
 from crossray.geometry.formats import to_nanodrr
 from crossray.projection import project
-from crossray.volumes.phantom import phantom
 from crossray.volumes.volume import Volume
 
 DEVICE, PEER = "cuda", "triton"
@@ -71,15 +70,23 @@ def timed(*works: Work | None) -> list[dict[str, float] | None]:
     return rows
 
 
-def knee(side: int) -> Volume:
-    """The knee phantom, HU, in the middle of a cube of air of 256 mm."""
-    limb = phantom("knee", 0, 256 / side)
-    missing = [side - n for n in limb.values.shape]
-    pads = [n for m in reversed(missing) for n in (m // 2, m - m // 2)]  # negative ones cut
-    shift = torch.eye(4, dtype=torch.float64)
-    shift[:3, 3] = torch.tensor([-(m // 2) for m in reversed(missing)])
-    values = torch.nn.functional.pad(limb.values, pads, value=-1000.0)
-    return Volume(values, limb.world_from_voxel @ shift, f"knee of {side} voxels").to(DEVICE)
+def limb(side: int) -> Volume:
+    """A lower leg in HU, in a cube of 256 mm: two bones of shell and sponge, muscle, a rim of fat, and fine texture."""
+    at = (torch.arange(side, device=DEVICE) - (side - 1) / 2) * (256 / side)
+    z, y, x = at[:, None, None], at[:, None], at
+    lattice = torch.randn((1, 1, 86, 86, 86), generator=torch.Generator().manual_seed(0))
+    texture = torch.nn.functional.interpolate(lattice.to(DEVICE), (side,) * 3, mode="trilinear")[
+        0, 0
+    ]
+    skin = 50 + 0.08 * z - (x**2 + (y / 1.15) ** 2).sqrt()
+    values = torch.where(skin > 6, 55 + 12 * texture, -100 + 12 * texture)
+    for middle, radius in ((-8.0, 15.0), (24.0, 7.0)):
+        depth = radius + 0.0006 * z**2 - ((x - middle) ** 2 + (y + 0.5 * middle) ** 2).sqrt()
+        bone = torch.where(depth > 3, 250 + 120 * texture, torch.tensor(1400.0, device=DEVICE))
+        values = torch.where(depth > 0, bone, values)
+    values = torch.where((skin > 0) & (z.abs() < 110), values, -1000.0)
+    affine = torch.diag(torch.tensor([256 / side] * 3 + [1.0]))
+    return Volume(values, affine, f"limb of {side} voxels")
 
 
 def orbit(volume: Volume, views: int, size: int) -> Cameras:
@@ -267,7 +274,7 @@ def main() -> None:
         sys.exit(
             "benchmarks/gpu.py needs an NVIDIA GPU and a CUDA build of torch; torch sees none here."
         )
-    volumes = {side: knee(side) for side in SIDES}
+    volumes = {side: limb(side) for side in SIDES}
     results: dict[str, object] = {"about": about(), "parity": parity(volumes[SIDES[0]])}
     print(json.dumps(results, indent=1), flush=True)
     copied = bandwidth()
