@@ -1,9 +1,28 @@
-"""Joseph's projector for CPUs: one numba function per ray, rows of rays in parallel."""
+"""Joseph's projector for CPUs.
+
+Rays go in packets, side by side in a row of the detector, and packets in tiles. All rays of a packet take one slab
+after another, so that neighbours share cache lines and vector instructions; the packets of a tile take turns every few
+slabs, so that the slabs are still in the cache. Only the first and the last slab of a ray go by themselves.
+"""
 
 import math
 
 import numpy as np
 from numba import njit, prange
+
+from crossray.projection._lanes import WIDTH, load_corners
+
+LANES = 2 * WIDTH
+"""Rays of a packet: columns of the detector."""
+ROWS = 8
+"""Packets of a tile: rows of the detector."""
+SLABS = 16
+"""Slabs that a packet takes before it is the next one's turn."""
+_A, _DA, _B, _DB, _FIRST, _LAST, _FRACTION_A, _FRACTION_B, _SHARE, _SUM, _CORNERS = range(
+    0, 11 * LANES, LANES
+)
+"""Where a packet's numbers stand in its scratch space, which ends with four corner values a lane."""
+_SCRATCH = _CORNERS + 4 * LANES
 
 
 @njit(inline="always")
@@ -84,60 +103,152 @@ def _held_sample(flat, base, a, b, size_a, size_b, stride_a, stride_b):
     return lower + fa * (upper - lower)
 
 
-@njit(fastmath={"contract", "reassoc", "nsz"})
-def _inner_sum(flat, begin, end, a0, da, b0, db, size_a, size_b, stride, stride_a, stride_b):
-    """Sum of bilinear values over slabs begin..end-1, all inside.
-
-    Both ends are held a millionth of a voxel within the outer voxel centres, so no slab between needs a look.
-    """
-    total = 0.0
-    if begin >= end:
-        return total
-    last_a, last_b, steps = size_a - 1.000001, size_b - 1.000001, max(1, end - 1 - begin)
-    a, b = min(max(a0 + begin * da, 0.0), last_a), min(max(b0 + begin * db, 0.0), last_b)
-    da = (min(max(a0 + (end - 1) * da, 0.0), last_a) - a) / steps
-    db = (min(max(b0 + (end - 1) * db, 0.0), last_b) - b) / steps
-    base = begin * stride
-    for _ in range(begin, end):
-        j, k = int(a), int(b)
-        fa, fb = np.float32(a - j), np.float32(b - k)
-        at = base + j * stride_a + k * stride_b
-        near, far = flat[at], flat[at + stride_b]
-        near_next, far_next = flat[at + stride_a], flat[at + stride_a + stride_b]
-        lower = near + fb * (far - near)
-        upper = near_next + fb * (far_next - near_next)
-        total += lower + fa * (upper - lower)
-        a, b, base = a + da, b + db, base + stride
-    return total
-
-
 @njit
-def _ray_sum(flat, size, strides, axis, source, d):
-    """Sum over slabs of the interpolated values along one ray, each by its share."""
+def _start_ray(flat, size, strides, source, d):
+    """Where a ray runs, and the sum of its first and last slab, each by its share.
+
+    Returns:
+        (a0, da, b0, db) as of `ray_stay`; (axis, begin, end), its dominant axis (3 where it misses the volume) and the
+        slabs between the two ends; the sum.
+    """
+    axis = dominant_axis(d[0], d[1], d[2])
     low, high, a0, da, b0, db = ray_stay(size, axis, source, d)
     if low >= high:
-        return 0.0
-    a_axis, b_axis = (axis + 1) % 3, (axis + 2) % 3
-    size_a, size_b = size[a_axis], size[b_axis]
-    stride, stride_a, stride_b = strides[axis], strides[a_axis], strides[b_axis]
+        return (0.0, 0.0, 0.0, 0.0), (3, 0, 0), 0.0
+    a, b = (axis + 1) % 3, (axis + 2) % 3
     first = max(0, int(math.floor(low + 0.5)))
     last = min(size[axis] - 1, int(math.floor(high + 0.5)))
     total = 0.0
-    if size_a > 1 and size_b > 1:
-        total = _inner_sum(
-            flat, first + 1, last, a0, da, b0, db, size_a, size_b, stride, stride_a, stride_b
-        )
-    else:
-        for i in range(first + 1, last):
-            total += _held_sample(
-                flat, i * stride, a0 + i * da, b0 + i * db, size_a, size_b, stride_a, stride_b
-            )
     for i in range(first, last + 1, max(1, last - first)):
-        value = _held_sample(
-            flat, i * stride, a0 + i * da, b0 + i * db, size_a, size_b, stride_a, stride_b
-        )
-        total += slab_share(low, high, i) * value
-    return total
+        total += slab_share(low, high, i) * _held_sample(
+            flat, i * strides[axis], a0 + i * da, b0 + i * db, size[a], size[b], strides[a], strides[b]
+        )  # fmt: skip
+    return (a0, da, b0, db), (axis, first + 1, last), total
+
+
+@njit(error_model="numpy")
+def _start_packet(rays, spans, axis, start, last_a, last_b, stride_a, stride_b, lanes, offsets):
+    """Set up a packet for slabs from `start` on: positions in single precision, each from a corner of its own.
+
+    Lanes of another axis, and those with no slab here, stay off. Both ends are held 4 millionths of a voxel within the
+    outer voxel centres, which rounding cannot cross, so no slab between needs a look.
+    """
+    for lane in range(LANES):
+        begin = max(spans[1, lane] - start, 0.0)
+        end = min(spans[2, lane] - start, float(SLABS)) - 1.0
+        on = (spans[0, lane] == axis) & (begin <= end)
+        a0, da, b0, db = rays[0, lane], rays[1, lane], rays[2, lane], rays[3, lane]
+        a = min(max(a0 + (start + begin) * da, 0.0), last_a)
+        b = min(max(b0 + (start + begin) * db, 0.0), last_b)
+        a_end = min(max(a0 + (start + end) * da, 0.0), last_a)
+        b_end = min(max(b0 + (start + end) * db, 0.0), last_b)
+        j, k, scale = np.floor(min(a, a_end)), np.floor(min(b, b_end)), 1.0 / max(end - begin, 1.0)
+        da, db = (a_end - a) * scale, (b_end - b) * scale
+        lanes[_A + lane] = a - begin * da - j if on else 0.0
+        lanes[_B + lane] = b - begin * db - k if on else 0.0
+        lanes[_DA + lane] = da if on else 0.0
+        lanes[_DB + lane] = db if on else 0.0
+        lanes[_FIRST + lane] = begin if on else -1.0
+        lanes[_LAST + lane] = end if on else -1.0
+        lanes[_SUM + lane] = 0.0
+        offsets[lane] = np.int32(j * stride_a + k * stride_b if on else 0.0)
+
+
+@njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+def _march_packet(flat, base, stride, steps, stride_a, stride_b, lanes, offsets):
+    """Add up a packet's bilinear values over `steps` slabs.
+
+    One array holds the numbers of all lanes: so the compiler sees that they do not overlap.
+    """
+    cells = offsets[LANES:]
+    step_a, step_b = np.int32(stride_a), np.int32(stride_b)
+    for n in range(steps):
+        t = np.float32(n)
+        for lane in range(LANES):
+            held = min(max(t, lanes[_FIRST + lane]), lanes[_LAST + lane])
+            a = lanes[_A + lane] + held * lanes[_DA + lane]
+            b = lanes[_B + lane] + held * lanes[_DB + lane]
+            j, k = np.int32(a), np.int32(b)
+            lanes[_FRACTION_A + lane] = a - np.float32(j)
+            lanes[_FRACTION_B + lane] = b - np.float32(k)
+            lanes[_SHARE + lane] = np.float32(1.0) if held == t else np.float32(0.0)
+            offsets[LANES + lane] = np.int32(
+                offsets[lane] + np.int32(j * step_a) + np.int32(k * step_b)
+            )
+        for first in range(0, LANES, WIDTH):
+            load_corners(flat, base, cells, first, stride_a, stride_b, lanes, _CORNERS + first)
+        for lane in range(LANES):
+            near, far = lanes[_CORNERS + lane], lanes[_CORNERS + LANES + lane]
+            lower = near + lanes[_FRACTION_B + lane] * (far - near)
+            near, far = (
+                lanes[_CORNERS + 2 * LANES + lane],
+                lanes[_CORNERS + 3 * LANES + lane],
+            )
+            upper = near + lanes[_FRACTION_B + lane] * (far - near)
+            value = lower + lanes[_FRACTION_A + lane] * (upper - lower)
+            lanes[_SUM + lane] += lanes[_SHARE + lane] * value
+        base += stride
+
+
+@njit
+def _add_inner_slabs(flat, size, strides, axis, rays, spans, totals):
+    """Add to a tile's sums all slabs between the ends of its rays of one dominant axis."""
+    lanes, offsets = np.zeros(_SCRATCH, np.float32), np.zeros(2 * LANES, np.int32)
+    size_a, size_b = size[(axis + 1) % 3], size[(axis + 2) % 3]
+    last_a, last_b = max(0.0, size_a - 1.000004), max(0.0, size_b - 1.000004)
+    stride_a = strides[(axis + 1) % 3] if size_a > 1 else 0
+    stride_b = strides[(axis + 2) % 3] if size_b > 1 else 0
+    bounds = np.zeros((ROWS, 2), np.int64)
+    for i in range(ROWS):
+        bounds[i, 0], bounds[i, 1] = size[axis], 0
+        for lane in range(LANES):
+            if spans[i, 0, lane] == axis:
+                bounds[i, 0] = min(bounds[i, 0], int(spans[i, 1, lane]))
+                bounds[i, 1] = max(bounds[i, 1], int(spans[i, 2, lane]))
+    for start in range(bounds[:, 0].min(), bounds[:, 1].max(), SLABS):
+        for i in range(ROWS):
+            end = min(start + SLABS, bounds[i, 1])
+            if end <= max(start, bounds[i, 0]):
+                continue
+            _start_packet(
+                rays[i], spans[i], float(axis), float(start), last_a, last_b, float(stride_a), float(stride_b),
+                lanes, offsets,
+            )  # fmt: skip
+            _march_packet(
+                flat, start * strides[axis], strides[axis], end - start, stride_a, stride_b, lanes, offsets
+            )  # fmt: skip
+            for lane in range(LANES):
+                totals[i, lane] += lanes[_SUM + lane]
+
+
+@njit
+def _project_tile(flat, size, strides, metric, vectors, row, column, out):
+    """Fill in the rays of a tile, whose first pixel is (row, column); what lies beyond the detector is left out."""
+    rays, spans = np.zeros((ROWS, 4, LANES)), np.full((ROWS, 3, LANES), 3.0)
+    paths, totals = np.zeros((ROWS, LANES)), np.zeros((ROWS, LANES))
+    rows, columns = min(ROWS, out.shape[0] - row), min(LANES, out.shape[1] - column)
+    source = (vectors[0, 0], vectors[0, 1], vectors[0, 2])
+    first, row_step, column_step = vectors[1], vectors[2], vectors[3]
+    for i in range(rows):
+        for lane in range(columns):
+            at, side = row + i, column + lane
+            dx = first[0] + at * row_step[0] + side * column_step[0]
+            dy = first[1] + at * row_step[1] + side * column_step[1]
+            dz = first[2] + at * row_step[2] + side * column_step[2]
+            d = (dx, dy, dz)
+            ray, span, totals[i, lane] = _start_ray(flat, size, strides, source, d)
+            for n in range(4):
+                rays[i, n, lane] = ray[n]
+            for n in range(3):
+                spans[i, n, lane] = span[n]
+            if span[0] < 3:
+                paths[i, lane] = ray_length(metric, dx, dy, dz) / abs(d[span[0]])
+    for axis in range(3):
+        if (spans[:, 0] == axis).any():
+            _add_inner_slabs(flat, size, strides, axis, rays, spans, totals)
+    for i in range(rows):
+        for lane in range(columns):
+            out[row + i, column + lane] = paths[i, lane] * totals[i, lane]
 
 
 @njit(parallel=True, cache=True)
@@ -147,16 +258,10 @@ def project_kernel(values, vectors, metric, rows, columns):
     flat = values.reshape(-1)
     size, strides = (nx, ny, nz), (1, nx, nx * ny)
     out = np.empty((len(vectors), rows, columns), np.float32)
-    for line in prange(len(vectors) * rows):
-        view, row = line // rows, line % rows
-        source = (vectors[view, 0, 0], vectors[view, 0, 1], vectors[view, 0, 2])
-        first, row_step, column_step = vectors[view, 1], vectors[view, 2], vectors[view, 3]
-        for column in range(columns):
-            dx = first[0] + row * row_step[0] + column * column_step[0]
-            dy = first[1] + row * row_step[1] + column * column_step[1]
-            dz = first[2] + row * row_step[2] + column * column_step[2]
-            d = (dx, dy, dz)
-            axis = dominant_axis(dx, dy, dz)
-            path = ray_length(metric, dx, dy, dz) / abs(d[axis])
-            out[view, row, column] = path * _ray_sum(flat, size, strides, axis, source, d)
+    down, across = -(-rows // ROWS), -(-columns // LANES)
+    for tile in prange(len(vectors) * down * across):
+        view, row, column = tile // (down * across), tile // across % down, tile % across
+        _project_tile(
+            flat, size, strides, metric, vectors[view], row * ROWS, column * LANES, out[view]
+        )
     return out
