@@ -168,14 +168,11 @@ def _measure(rays, limits, place, size, voxel, patch, span, maxima):
     b_row = np.float32(depth * (rays[2, b] - ub * rays[2, axis]))
     b_column = np.float32(depth * (rays[3, b] - ub * rays[3, axis]))
     first_row, first_column = np.float32(top - row), np.float32(left - column)
-    along, ua, ub, one = np.float32(along), np.float32(ua), np.float32(ub), np.float32(1.0)
-    m00, maa, mbb = (
-        np.float32(rays[4 + axis, axis]),
-        np.float32(rays[4 + a, a]),
-        np.float32(rays[4 + b, b]),
-    )
-    m0a, m0b = np.float32(2.0 * rays[4 + axis, a]), np.float32(2.0 * rays[4 + axis, b])
-    mab = np.float32(2.0 * rays[4 + a, b])
+    along, ua, ub = np.float32(along), np.float32(ua), np.float32(ub)
+    zero, one = np.float32(0.0), np.float32(1.0)
+    m00, maa = np.float32(rays[4 + axis, axis]), np.float32(rays[4 + a, a])
+    m0a, mbb = np.float32(2.0 * rays[4 + axis, a]), np.float32(rays[4 + b, b])
+    m0b, mab = np.float32(2.0 * rays[4 + axis, b]), np.float32(2.0 * rays[4 + a, b])
 
     # The tent is whole, and its rays have one dominant axis: those that do form a cone, so the corners tell.
     plain = min(voxel[0], voxel[1], voxel[2]) >= 2 and depth + limits[2] < 1.0
@@ -188,7 +185,7 @@ def _measure(rays, limits, place, size, voxel, patch, span, maxima):
         plain = plain and abs(ua * stretch + along * (i * a_row + j * a_column)) < widest
         plain = plain and abs(ub * stretch + along * (i * b_row + j * b_column)) < widest
 
-    peak, line, next_row = np.float32(0.0), 0, patch * (span[0] + 1) - top
+    peak, line, next_row = zero, 0, patch * (span[0] + 1) - top
     for n in range(rows):
         if n == next_row:
             line, next_row = line + span[3], next_row + patch
@@ -203,9 +200,7 @@ def _measure(rays, limits, place, size, voxel, patch, span, maxima):
                 off_a = (i * a_row + j * a_column) * scale
                 off_b = (i * b_row + j * b_column) * scale
                 da, db = ua + off_a * along, ub + off_b * along
-                weight = max(np.float32(0.0), one - abs(off_a)) * max(
-                    np.float32(0.0), one - abs(off_b)
-                )
+                weight = max(zero, one - abs(off_a)) * max(zero, one - abs(off_b))
                 weight *= math.sqrt(m00 + da * (m0a + maa * da + mab * db) + db * (m0b + mbb * db))
             else:
                 weight = np.float32(_weight_in_ray(rays, size, voxel, top + n, left + o))
@@ -234,18 +229,15 @@ def _kernel(views: int, parts: int) -> Any:
     """The kernel for so many views, and so many patches a footprint touches at most: the sizes of a thread's arrays."""
 
     @cuda.jit
-    def add_voxels(
-        flat, size, logistic, table, bounds, grid, patch, step, normalise, skip, out
-    ):  # fmt: skip
+    def add_voxels(flat, size, logistic, table, bounds, grid, patch, step, normalise, skip, out):
+        # flat: the volume, x fastest; size: its voxels along x, y and z; table: from `upload`; bounds (view, 3, 5):
+        # `matrices`, with `half` as a last column; step: from voxel to voxel of this pass. The rest as for the CPU.
         noted = cuda.shared.array(BRICK, np.int32)
         count = cuda.shared.array(1, np.int32)
         spans = cuda.local.array((views, 4), np.int32)
         maxima = cuda.local.array((views, parts), np.float32)
-        x0, y0, z0 = (
-            cuda.blockIdx.x << BITS[0],
-            cuda.blockIdx.y << BITS[1],
-            cuda.blockIdx.z << BITS[2],
-        )
+        x0, y0 = cuda.blockIdx.x << BITS[0], cuda.blockIdx.y << BITS[1]
+        z0 = cuda.blockIdx.z << BITS[2]
         if cuda.threadIdx.x == 0:
             count[0] = 0
         cuda.syncthreads()

@@ -78,7 +78,7 @@ def launch(kernel: Any, blocks: tuple[int, ...], threads: tuple[int, ...], *argu
 @cache
 def _stream(device: int, handle: int) -> Any:
     """Numba's name for a stream of torch's; one object a stream keeps numba's launch configurations few."""
-    return cuda.external_stream(handle)
+    return cuda.external_stream(handle) if handle else 0
 
 
 @cuda.jit(device=True)

@@ -76,8 +76,7 @@ def attenuation_from_hu(
         above = torch.relu(hu) * (dense - thin) + hu.clamp(0, bone_hu) * (mixed - dense)
         return torch.relu(hu + 1000) * thin + above
     mu = torch.empty_like(hu, memory_format=torch.contiguous_format)
-    chunk = _CHUNK if hu.device.type == "cpu" else hu.numel()
-    chunks = zip(hu.reshape(-1).split(chunk), mu.view(-1).split(chunk), strict=True)
+    chunks = zip(hu.reshape(-1).split(_CHUNK), mu.view(-1).split(_CHUNK), strict=True)
     for source, target in chunks:
         torch.add(source, 1000, out=target).relu_().mul_(thin)
         target.add_(source.clamp(0, bone_hu), alpha=mixed - dense)
