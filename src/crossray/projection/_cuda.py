@@ -24,9 +24,6 @@ from crossray.errors import InputError
 from crossray.projection._cpu import dominant_axis, ray_length, ray_stay, slab_share
 from crossray.projection.rays import SIMULATED, RayTable
 
-if not SIMULATED and find_spec("numba_cuda") is None:
-    raise InputError("A volume on a GPU needs numba-cuda; pip install 'crossray[cuda]'.")
-
 TILE = 16
 """Side of a block of rays, pixels."""
 RUN = 32
@@ -78,6 +75,8 @@ def launch(kernel: Any, blocks: tuple[int, ...], threads: tuple[int, ...], *argu
 @cache
 def _stream(device: int, handle: int) -> Any:
     """Numba's name for a stream of torch's; one object a stream keeps numba's launch configurations few."""
+    if find_spec("numba_cuda") is None:
+        raise InputError("A volume on a GPU needs numba-cuda; pip install 'crossray[cuda]'.")
     return cuda.external_stream(handle) if handle else 0
 
 
