@@ -75,6 +75,9 @@ def test_render_a_phantom(capfd, tmp_path):
     with np.load(tmp_path / "out/correspondence.npz", allow_pickle=False) as arrays:
         matrix = arrays["correspondence"]
         assert matrix.shape == (2, 2, 16, 16)
+        visibility = arrays["visibility"]
+        assert visibility.shape == (2, 2, 16)
+        assert np.array_equal(visibility == 0, (matrix > 0.2).any(-1))
         assert arrays["grid"].tolist() == [[4, 4], [4, 4]]
         assert np.allclose(matrix[0, 1], matrix[1, 0].T)
     cameras = json.loads((tmp_path / "out/cameras.json").read_text())

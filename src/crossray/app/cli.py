@@ -141,7 +141,8 @@ def render(  # noqa: PLR0913  a camera has as many numbers as it has
 ) -> None:
     """Render radiographs of a CT or a phantom, with their cameras and the true correspondence.
 
-    Angles default to AP and lateral (--primary 0 --primary 90); one value serves all views.
+    Angles default to AP and lateral (--primary 0 --primary 90); one value serves all views. Beside the matrix,
+    correspondence.npz holds what becomes of each patch in each other view: 0 seen, 1 outside of it, 2 air.
     """
     from crossray.app.commands.render import Geometry, render
 

@@ -5,10 +5,29 @@ from inspect import signature
 from types import ModuleType
 from typing import Any
 
-from crossray.correspondence.ground_truth import band, correspondence
-from crossray.correspondence.patches import BONE_WEIGHT, TissueWeight, patch_grid
+from crossray.correspondence.ground_truth import band, correspondence, pixel_correspondence
+from crossray.correspondence.labels import correspondence_by_label, weights_by_label
+from crossray.correspondence.no_match import Visibility, visibility
+from crossray.correspondence.patches import (
+    BONE_WEIGHT,
+    POSITIVE_ABOVE,
+    TissueWeight,
+    patch_grid,
+)
 
-__all__ = ["BONE_WEIGHT", "TissueWeight", "band", "correspondence", "patch_grid"]
+__all__ = [
+    "BONE_WEIGHT",
+    "POSITIVE_ABOVE",
+    "TissueWeight",
+    "Visibility",
+    "band",
+    "correspondence",
+    "correspondence_by_label",
+    "patch_grid",
+    "pixel_correspondence",
+    "visibility",
+    "weights_by_label",
+]
 
 
 class _CallableRoom(ModuleType):

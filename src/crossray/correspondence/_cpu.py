@@ -33,21 +33,28 @@ def _weight(value, curve):
     return value if slope == 0.0 else 1.0 / (1.0 + math.exp(slope * (midpoint - value)))
 
 
-@njit(inline="always")
+@njit(error_model="numpy")
 def _locate_row(scene, k, lines, first, last, bounds):
     """Fill `bounds` (view; first and last row, first and last column; x) with the patches footprints can touch.
 
     `lines` (view, 3) is the projection of the row's voxel 0. Beside the detector the first lies behind the last.
     """
     matrices, half, grid, per_patch = scene.matrices, scene.half, scene.grid, 1.0 / scene.patch
-    for x in range(first, last):
-        scale = 1.0 / (matrices[k, 2, 0] * x + lines[k, 2])
-        for i in range(2):
-            center = (matrices[k, i, 0] * x + lines[k, i]) * scale
-            bounds[k, 2 * i, x] = max(0.0, math.floor((center - half[k, i]) * per_patch))
-            bounds[k, 2 * i + 1, x] = min(
-                grid[i] - 1.0, math.floor((center + half[k, i]) * per_patch)
-            )
+    step_row, step_column, step_depth = matrices[k, 0, 0], matrices[k, 1, 0], matrices[k, 2, 0]
+    row, column, depth = lines[k, 0], lines[k, 1], lines[k, 2]
+    half_row, half_column = half[k, 0], half[k, 1]
+    last_row, last_column = grid[0] - 1.0, grid[1] - 1.0
+    top, bottom, left, right = bounds[k, 0], bounds[k, 1], bounds[k, 2], bounds[k, 3]
+    for x in range(
+        first, last
+    ):  # np.floor: math.floor gives whole numbers one by one, this vectors of them
+        scale = 1.0 / (step_depth * x + depth)
+        at = (step_row * x + row) * scale
+        top[x] = np.int32(max(0.0, np.floor((at - half_row) * per_patch)))
+        bottom[x] = np.int32(min(last_row, np.floor((at + half_row) * per_patch)))
+        at = (step_column * x + column) * scale
+        left[x] = np.int32(max(0.0, np.floor((at - half_column) * per_patch)))
+        right[x] = np.int32(min(last_column, np.floor((at + half_column) * per_patch)))
 
 
 @njit(inline="always")

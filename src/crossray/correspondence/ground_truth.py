@@ -1,6 +1,8 @@
 """The true correspondence matrix of two or more views, from geometry alone."""
 
+import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import torch
@@ -8,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crossray.correspondence.blocks import block_average
-from crossray.correspondence.patches import TissueWeight, patch_grid
+from crossray.correspondence.patches import POSITIVE_ABOVE, TissueWeight, patch_grid
 from crossray.errors import InputError
 from crossray.geometry import Cameras
 from crossray.projection.rays import on_gpu, ray_table
@@ -16,6 +18,8 @@ from crossray.volumes.volume import AIR_HU, Volume
 
 Definition = Literal["exact", "paper"]
 PAPER_BLOCK = (16, 16, 16)
+_ROWS_AT_ONCE = 16
+"""Detector rows whose part of the pixel-level matrix is formed at once."""
 
 
 def correspondence(
@@ -118,6 +122,73 @@ def band(
         normalise,
     )  # fmt: skip
     return torch.from_numpy(images).to(volume.values.device)
+
+
+def pixel_correspondence(
+    volume: Volume,
+    cameras: Cameras,
+    view: int,
+    other: int,
+    weight: Callable[[Tensor], Tensor] | None = TissueWeight(),
+    above: float = POSITIVE_ABOVE,
+) -> Float[Tensor, "pixel pixel"]:
+    """The pixel-level matrix of two views, sparse.
+
+    The entries above a bound of `correspondence(..., patch=1)[view, other]`, as a product of the two views' sparse
+    footprints with a maximum in place of the sum. It is formed for a few detector rows of `view` at a time, so memory
+    is about that of the result, 8 bytes an entry; `matrix[pixel].to_dense()` is one pixel's band.
+
+    Args:
+        volume: Hounsfield units.
+        cameras: One or more views.
+        view: Whose pixels are the rows; negative numbers count from the last.
+        other: Whose pixels are the columns; may be `view`.
+        weight: As for `correspondence`.
+        above: Entries up to this are left out; 0 keeps all that are not 0.
+
+    Returns:
+        Sparse CSR, float32, pixels numbered row by row.
+
+    Raises:
+        InputError: A view that does not exist, a negative `above`, a source inside the volume.
+    """
+    from numba import get_num_threads
+
+    from crossray.correspondence._cpu_pixels import pixel_rows_kernel
+
+    if not all(-len(cameras) <= k < len(cameras) for k in (view, other)):
+        raise InputError(f"view={view}, other={other}: there are {len(cameras)} views.")
+    if not above >= 0:
+        raise InputError(f"above={above} is no bound for entries from 0 to 1; give 0 or more.")
+    pair = cameras[[view, other]]
+    rays = ray_table(volume, pair)
+    matrices = pair.projection_matrices() @ volume.world_from_voxel
+    weights = volume.values if weight is None else weight(volume.values).float()
+    fixed = (
+        weights.numpy(), rays.vectors.numpy(), rays.metric.numpy(), matrices.numpy(),
+        _footprint_bounds(matrices, volume).numpy(), pair.size,
+    )  # fmt: skip
+    tops = range(0, pair.size[0], _ROWS_AT_ONCE)
+    with ThreadPoolExecutor(get_num_threads()) as pool:
+        blocks = pool.map(
+            lambda top: pixel_rows_kernel(
+                *fixed, top, min(top + _ROWS_AT_ONCE, pair.size[0]) - 1, float(above)
+            ),
+            tops,
+        )
+        counts, columns, values = (
+            torch.cat([torch.from_numpy(part) for part in parts])
+            for parts in zip(*blocks, strict=True)
+        )
+    starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+    if len(values) < 2**31:
+        starts = starts.int()
+    pixels = pair.size[0] * pair.size[1]
+    with warnings.catch_warnings():  # that torch calls its CSR tensors beta
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.sparse_csr_tensor(
+            starts, columns.to(starts.dtype), values, (pixels, pixels), check_invariants=False
+        )
 
 
 def _exact(

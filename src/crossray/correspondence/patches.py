@@ -9,6 +9,9 @@ from torch import Tensor
 
 from crossray.errors import InputError
 
+POSITIVE_ABOVE = 0.2
+"""Pairs of patches, or of pixels, whose C lies above it match."""
+
 
 @dataclass(frozen=True)
 class TissueWeight:
@@ -46,6 +49,7 @@ class TissueWeight:
 
 
 BONE_WEIGHT = TissueWeight(midpoint_hu=250.0, slope_per_hu=0.02, air_hu=0.0)
+"""The weight of bone alone: 1/2 at 250 HU, 0.01 at 20 HU (muscle weighs about 0.02) and 0 below 0 HU (fat)."""
 
 
 def patch_grid(size: tuple[int, int], patch: int) -> tuple[int, int]:

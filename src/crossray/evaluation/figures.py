@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from crossray.correspondence.patches import POSITIVE_ABOVE
 from crossray.errors import InputError
-from crossray.evaluation.metrics import POSITIVE_ABOVE
 from crossray.evaluation.slope import band_rows
 from crossray.files import written_whole
 

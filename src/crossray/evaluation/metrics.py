@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from crossray.correspondence.patches import POSITIVE_ABOVE
 from crossray.errors import InputError
 
-POSITIVE_ABOVE = 0.2
 FINEST = 20
 """log2 of the number of histogram bins of a full-resolution `MatchingMetrics`."""
 BOOTSTRAP_RESOLUTION = 14

@@ -30,8 +30,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from crossray.correspondence.patches import POSITIVE_ABOVE
 from crossray.errors import InputError
-from crossray.evaluation.metrics import POSITIVE_ABOVE, percentile_interval, person_weights
+from crossray.evaluation.metrics import percentile_interval, person_weights
 
 Predict = Callable[
     [Float[Tensor, "batch view row column"]], Float[Tensor, "batch view view patch patch"]

@@ -29,10 +29,6 @@ BONE_DENSITY = 1.92
 CT_KEV = 70.0
 """Effective energy of a clinical CT at 120 kVp, at which HU are taken to be exact; keV."""
 
-# All passes over a chunk find it in cache; torch does not split so few elements over threads, so no
-# pass waits for one.
-_CHUNK = 1 << 15
-
 
 class _Pieces(NamedTuple):
     """Slopes in 1/mm per HU left of 0, from 0 to `bone_hu`, and right of `bone_hu`."""
@@ -72,16 +68,13 @@ def attenuation_from_hu(
         Hubbell and Seltzer, NISTIR 5632 (NIST SRD 126), interpolated linearly in log E and log mu.
     """
     thin, mixed, dense, bone_hu = _pieces(kev)
-    if torch.is_grad_enabled() and hu.requires_grad:
-        above = torch.relu(hu) * (dense - thin) + hu.clamp(0, bone_hu) * (mixed - dense)
-        return torch.relu(hu + 1000) * thin + above
-    mu = torch.empty_like(hu, memory_format=torch.contiguous_format)
-    chunks = zip(hu.reshape(-1).split(_CHUNK), mu.view(-1).split(_CHUNK), strict=True)
-    for source, target in chunks:
-        torch.add(source, 1000, out=target).relu_().mul_(thin)
-        target.add_(source.clamp(0, bone_hu), alpha=mixed - dense)
-        target.add_(source.relu(), alpha=dense - thin)
-    return mu
+    if hu.dtype == torch.float32 and hu.device.type == "cpu" and not hu.requires_grad:
+        from crossray.volumes._cpu import attenuation_kernel
+
+        mu = attenuation_kernel(hu.numpy().reshape(-1), thin, mixed, dense, bone_hu)
+        return torch.from_numpy(mu).view(hu.shape)
+    above = torch.relu(hu) * (dense - thin) + hu.clamp(0, bone_hu) * (mixed - dense)
+    return torch.relu(hu + 1000) * thin + above
 
 
 def water_attenuation(kev: float) -> float:

@@ -39,7 +39,7 @@ class Volume:
             raise InputError(
                 f"{self.name} has shape {tuple(values.shape)}; a volume needs three non-empty axes [z, y, x]."
             )
-        if not torch.isfinite(values.sum(dtype=torch.float64)):
+        if not all(torch.isfinite(extreme) for extreme in torch.aminmax(values.detach())):
             raise InputError(
                 f"{self.name} holds NaN or infinite values; replace them (air is -1000 HU) and try again."
             )

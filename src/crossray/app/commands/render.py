@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from crossray.correspondence import correspondence
+from crossray.correspondence import correspondence, visibility
 from crossray.errors import InputError
 from crossray.geometry import Cameras
 from crossray.matching.files import all_or_none
@@ -88,6 +88,7 @@ def render(ct: Path | None, limb: str | None, geometry: Geometry, seed: int, out
         np.savez_compressed(
             partial / "correspondence.npz",
             correspondence=truth.numpy(),
+            visibility=visibility(truth).numpy(),
             grid=np.array([[geometry.size // PATCH] * 2] * len(cameras)),
             image_size=np.array([cameras.size] * len(cameras)),
         )
