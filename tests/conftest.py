@@ -1,6 +1,10 @@
 """Shared by every test. Shapes are checked at each call: the hook comes before any crossray."""
 
 import ast
+import os
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +54,50 @@ def shared() -> Path:
 def seeded() -> None:
     """Every test draws the same random numbers, whichever tests ran before it."""
     torch.manual_seed(0)
+
+
+SIMULATE = """
+import pickle, sys
+import crossray
+from crossray.correspondence import _cuda as voxels
+from crossray.projection import _cuda as rays
+
+# Small tiles and bricks, so that small scenes have several; a block's threads are Python's and take turns.
+rays.TILE = 4
+voxels.THREADS, voxels.BITS, voxels.BRICK = 8, (2, 2, 1), 32
+sys.setswitchinterval(1e-4)
+with open(sys.argv[1], "rb") as file:
+    calls = pickle.load(file)
+results = [getattr(crossray, name)(*arguments, **options) for name, arguments, options in calls]
+with open(sys.argv[1], "wb") as file:
+    pickle.dump(results, file)
+"""
+"""A process of its own, since numba chooses between GPU and simulator when it is imported."""
+
+
+@pytest.fixture(params=["simulator", "gpu"])
+def on_cuda(request, tmp_path):
+    """Runs calls (name, (volume, cameras), options) of crossray's functions by the CUDA kernels."""
+
+    def simulate(calls):
+        path = tmp_path / "calls.pickle"
+        path.write_bytes(pickle.dumps(calls))
+        settings = {"NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1", "OMP_NUM_THREADS": "1"}
+        source = str(Path(__file__).resolve().parents[1] / "src")
+        command = [sys.executable, "-W", "error", "-c", SIMULATE, str(path)]
+        subprocess.run(command, env=os.environ | settings | {"PYTHONPATH": source}, check=True)
+        return pickle.loads(path.read_bytes())
+
+    def compute(calls):
+        import crossray
+
+        results = [
+            getattr(crossray, name)(volume.to("cuda"), cameras, **options)
+            for name, (volume, cameras), options in calls
+        ]
+        assert all(result.is_cuda for result in results)
+        return [result.cpu() for result in results]
+
+    if request.param == "gpu" and not torch.cuda.is_available():
+        pytest.skip("needs an NVIDIA GPU; the simulator runs the same kernels")
+    return simulate if request.param == "simulator" else compute

@@ -85,3 +85,11 @@ def test_refuses_no_voxels() -> None:
 def test_says_what_it_is() -> None:
     said = repr(Volume(torch.zeros(2, 3, 4), affine(1, 0.5, 3.27), "sts"))
     assert said == ("Volume(sts: [z, y, x] 2 x 3 x 4, spacing (x, y, z) 1 x 0.5 x 3.27 mm, 0 MB)")
+
+
+def test_a_volume_moved_is_the_same_volume() -> None:
+    volume = Volume(torch.rand(2, 3, 4), torch.diag(torch.tensor([1.0, 2.0, 3.0, 1.0])), "leg")
+    moved = volume.to("cpu")
+    assert torch.equal(moved.values, volume.values)
+    assert torch.equal(moved.world_from_voxel, volume.world_from_voxel)
+    assert moved.name == "leg"

@@ -13,7 +13,7 @@ from crossray.correspondence.blocks import block_average
 from crossray.correspondence.patches import POSITIVE_ABOVE, TissueWeight, patch_grid
 from crossray.errors import InputError
 from crossray.geometry import Cameras
-from crossray.projection.rays import ray_table
+from crossray.projection.rays import on_gpu, ray_table
 from crossray.volumes.volume import AIR_HU, Volume
 
 Definition = Literal["exact", "paper"]
@@ -52,7 +52,8 @@ def correspondence(
         itself: False leaves the matrices of each view with itself at 0, to save their time.
 
     Returns:
-        C, float32, patches numbered row by row; C_lk is the transpose of C_kl.
+        C, float32, patches numbered row by row; C_lk is the transpose of C_kl. It lies on the volume's device: for a
+        volume on an NVIDIA GPU (`Volume.to`) the work is done there, and for `exact` nobody waits for it.
 
     Raises:
         InputError: A patch that does not divide the image, an unknown definition, a source inside the volume.
@@ -109,7 +110,7 @@ def band(
     size = (volume.values.shape[2], volume.values.shape[1], volume.values.shape[0])
     voxels = voxels_along_kernel(size, rays.vectors.numpy(), view, row, column)
     x, y, z = torch.from_numpy(voxels).unbind(1)
-    weights = volume.values[z, y, x]
+    weights = volume.values[z, y, x].cpu()
     if weight is not None:
         weights = weight(weights)
     if not normalise:
@@ -120,7 +121,7 @@ def band(
         matrices.numpy(), _footprint_bounds(matrices, volume).numpy(), cameras.size, view, row * columns + column,
         normalise,
     )  # fmt: skip
-    return torch.from_numpy(images)
+    return torch.from_numpy(images).to(volume.values.device)
 
 
 def pixel_correspondence(
@@ -199,10 +200,6 @@ def _exact(
     normalise: bool,
     itself: bool,
 ) -> Float[Tensor, "view view patch patch"]:
-    from numba import get_num_threads
-
-    from crossray.correspondence._cpu import correspondence_kernel
-
     rays = ray_table(volume, cameras)
     values, logistic = volume.values, (0.0, 0.0, 0.0, torch.inf)
     if normalise and isinstance(weight, TissueWeight):
@@ -213,11 +210,21 @@ def _exact(
         values = values.square()
     matrices = cameras.projection_matrices() @ volume.world_from_voxel
     half = _footprint_bounds(matrices, volume)
-    upper = correspondence_kernel(
-        values.numpy(), logistic, rays.vectors.numpy(), rays.metric.numpy(), matrices.numpy(), half.numpy(),
-        grid, patch, (normalise, 0 if itself else 1), get_num_threads(),
-    )  # fmt: skip
-    matrix = torch.from_numpy(upper)
+    options = (normalise, 0 if itself else 1)
+    if on_gpu(values):
+        from crossray.correspondence._cuda import correspondence_cuda
+
+        matrix = correspondence_cuda(values, logistic, rays, matrices, half, grid, patch, options)
+    else:
+        from numba import get_num_threads
+
+        from crossray.correspondence._cpu import correspondence_kernel
+
+        upper = correspondence_kernel(
+            values.numpy(), logistic, rays.vectors.numpy(), rays.metric.numpy(), matrices.numpy(), half.numpy(),
+            grid, patch, options, get_num_threads(),
+        )  # fmt: skip
+        matrix = torch.from_numpy(upper)
     for k in range(len(cameras)):
         for m in range(k):
             matrix[k, m] = matrix[m, k].T

@@ -45,7 +45,9 @@ class Cameras:
 
     def __post_init__(self) -> None:
         for name in _FIELDS:
-            vectors = torch.atleast_2d(torch.as_tensor(getattr(self, name), dtype=torch.float64))
+            vectors = torch.atleast_2d(
+                torch.as_tensor(getattr(self, name), dtype=torch.float64, device="cpu")
+            )
             object.__setattr__(self, name, vectors)
             if vectors.shape != (len(self.source), 3) or len(vectors) == 0:
                 raise InputError(

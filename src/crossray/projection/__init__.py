@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crossray.geometry import Cameras
-from crossray.projection.rays import ray_table
+from crossray.projection.rays import on_gpu, ray_table
 from crossray.volumes.volume import Volume
 
 __all__ = ["project"]
@@ -16,19 +16,25 @@ def project(volume: Volume, cameras: Cameras) -> Float[Tensor, "view row column"
 
     Args:
         volume: Attenuation in 1/mm (`Volume.attenuation`) or anything else to integrate; outside of it is air (0).
+            On an NVIDIA GPU (`Volume.to`) the work is done there, and nobody waits for it.
         cameras: One or more views.
 
     Returns:
-        Integral along each ray from source to pixel, mm times the volume's unit (none for attenuation), float32.
+        Integral along each ray from source to pixel, mm times the volume's unit (none for attenuation), float32, on the
+        volume's device.
 
     Raises:
         InputError: A source inside the volume.
 
     Source: Joseph, IEEE Trans Med Imaging 1 (1982) 192; the definition in code is `projection.reference`.
     """
+    rays = ray_table(volume, cameras)
+    if on_gpu(volume.values):
+        from crossray.projection._cuda import project_cuda
+
+        return project_cuda(volume.values, rays)
     from crossray.projection._cpu import project_kernel
 
-    rays = ray_table(volume, cameras)
     lines = project_kernel(
         volume.values.numpy(), rays.vectors.numpy(), rays.metric.numpy(), *rays.size
     )

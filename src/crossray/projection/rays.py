@@ -1,5 +1,6 @@
 """The float64 ray table that drives the projector and the footprints alike, so that image and truth agree."""
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor
 from crossray.errors import InputError
 from crossray.geometry import Cameras
 from crossray.volumes.volume import Volume
+
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+"""The kernels for GPUs run in numba's simulator, on tensors of the CPU: how they are tested without a GPU."""
 
 
 @dataclass(frozen=True)
@@ -50,3 +54,8 @@ def ray_table(volume: Volume, cameras: Cameras) -> RayTable:
     vectors = torch.stack([source, *(v @ inverse[:3, :3].T for v in directions)], 1)
     world = volume.world_from_voxel[:3, :3]
     return RayTable(vectors.contiguous(), (world.T @ world).contiguous(), cameras.size)
+
+
+def on_gpu(values: Tensor) -> bool:
+    """Whether the kernels for NVIDIA GPUs are due."""
+    return values.is_cuda or SIMULATED

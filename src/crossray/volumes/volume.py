@@ -17,9 +17,9 @@ class Volume:
     """Values on a regular grid, and the affine map from voxel indices to the patient.
 
     Args:
-        values: Array [z, y, x]: Hounsfield units from `read_ct`, 1/mm from `attenuation`. float32.
+        values: Array [z, y, x]: Hounsfield units from `read_ct`, 1/mm from `attenuation`. float32, on any device.
         world_from_voxel: 4x4 affine that maps homogeneous voxel indices (x, y, z, 1) to the DICOM patient
-            frame LPS in mm; float64. Voxel centres lie at whole-number indices.
+            frame LPS in mm; float64, on the CPU. Voxel centres lie at whole-number indices.
         name: What to call the volume in messages, usually its file.
         notes: What was repaired or left out when it was read, one sentence each; empty where the file was sound.
 
@@ -34,7 +34,7 @@ class Volume:
 
     def __post_init__(self) -> None:
         values = torch.as_tensor(self.values, dtype=torch.float32)
-        affine = torch.as_tensor(self.world_from_voxel, dtype=torch.float64)
+        affine = torch.as_tensor(self.world_from_voxel, dtype=torch.float64, device="cpu")
         object.__setattr__(self, "values", values.contiguous())
         object.__setattr__(self, "world_from_voxel", affine)
         if values.ndim != 3 or values.numel() == 0:
@@ -71,6 +71,10 @@ class Volume:
     def voxel_from_world(self) -> Float[Tensor, "4 4"]:
         """Inverse of `world_from_voxel`."""
         return torch.linalg.inv(self.world_from_voxel)
+
+    def to(self, device: torch.device | str) -> "Volume":
+        """The same volume with its values on a device such as "cuda"; its geometry stays on the CPU."""
+        return replace(self, values=self.values.to(device))
 
     def attenuation(self, kev: float = 60.0) -> "Volume":
         """Linear attenuation in 1/mm at a photon energy in keV; see `crossray.volumes.attenuation`."""
