@@ -11,10 +11,8 @@ def block_average(volume: Volume, block: tuple[int, int, int], fill: float = AIR
     """The volume averaged over blocks of (z, y, x) voxels; its far sides are filled up with `fill` to whole blocks."""
     if on_gpu(volume.values):
         missing = [(-n) % b for n, b in zip(volume.values.shape, block, strict=True)]
-        padded = pad(
-            volume.values, [side for n in reversed(missing) for side in (0, n)], value=fill
-        )
-        values = avg_pool3d(padded[None], block)[0]
+        pads = [side for n in reversed(missing) for side in (0, n)]
+        values = avg_pool3d(pad(volume.values, pads, value=fill)[None], block)[0]
     else:
         from crossray.volumes._cpu import block_average_kernel
 

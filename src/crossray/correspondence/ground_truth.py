@@ -165,7 +165,7 @@ def pixel_correspondence(
     matrices = pair.projection_matrices() @ volume.world_from_voxel
     weights = volume.values if weight is None else weight(volume.values).float()
     fixed = (
-        weights.numpy(), rays.vectors.numpy(), rays.metric.numpy(), matrices.numpy(),
+        weights.cpu().numpy(), rays.vectors.numpy(), rays.metric.numpy(), matrices.numpy(),
         _footprint_bounds(matrices, volume).numpy(), pair.size,
     )  # fmt: skip
     tops = range(0, pair.size[0], _ROWS_AT_ONCE)
