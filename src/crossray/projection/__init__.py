@@ -26,10 +26,7 @@ def project(volume: Volume, cameras: Cameras) -> Float[Tensor, "view row column"
 
     Source: Joseph, IEEE Trans Med Imaging 1 (1982) 192; the definition in code is `projection.reference`.
     """
-    from crossray.projection._cpu import project_kernel
+    from crossray.projection.gradient import Projection
 
     rays = ray_table(volume, cameras)
-    lines = project_kernel(
-        volume.values.numpy(), rays.vectors.numpy(), rays.metric.numpy(), *rays.size
-    )
-    return torch.from_numpy(lines)
+    return Projection.apply(volume.values, rays.vectors, rays.metric, rays.size)
