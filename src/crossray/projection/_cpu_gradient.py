@@ -10,10 +10,6 @@ from numba import njit, prange
 
 from crossray.projection._cpu import dominant_axis, ray_length, ray_stay, slab_share
 
-BLOCK = 16
-"""Slabs of the volume that one thread fills at a time: along x, a cache line of float32."""
-
-
 @njit(inline="always")
 def _direction(vectors, view, row, column):
     """A pixel's position relative to the source, voxel indices."""
@@ -39,8 +35,8 @@ def _slabs(low, high, begin, end):
 
 
 @njit(error_model="numpy")
-def _fill_block(flat, lines, vectors, metric, size, axis, begin):
-    """Back-project all rays that one axis dominates into BLOCK slabs along it."""
+def _fill_slabs(flat, lines, vectors, metric, size, axis, begin, end):
+    """Back-project all rays that one axis dominates into slabs begin..end-1 along it."""
     strides = (1, size[0], size[0] * size[1])
     a_axis, b_axis = (axis + 1) % 3, (axis + 2) % 3
     size_a, size_b = size[a_axis], size[b_axis]
@@ -59,7 +55,7 @@ def _fill_block(flat, lines, vectors, metric, size, axis, begin):
                     continue
                 path = ray_length(metric, d[0], d[1], d[2]) / abs(d[axis])
                 weight = path * lines[view, row, column]
-                first, stop = _slabs(low, high, begin, min(begin + BLOCK, size[axis]))
+                first, stop = _slabs(low, high, begin, end)
                 for i in range(first, stop):
                     j, fa = _cell(a0 + i * da, size_a)
                     k, fb = _cell(b0 + i * db, size_b)
@@ -74,17 +70,20 @@ def _fill_block(flat, lines, vectors, metric, size, axis, begin):
 
 
 @njit(parallel=True, cache=True)
-def backproject_kernel(lines, vectors, metric, nz, ny, nx):
-    """The adjoint of `project_kernel`: a volume [z, y, x], float32, of one number a pixel (view, row, column).
+def backproject_kernel(lines, vectors, metric, shape, threads):
+    """The adjoint of `project_kernel`: a volume of `shape` [z, y, x], float32, of one number a pixel (view, row, column).
 
     A ray adds to voxels of the slabs along its dominant axis. Threads share out the slabs, never the rays, and each
     goes through the rays in their order: no voxel is written by two of them, and none needs a copy of the volume.
     """
-    out = np.zeros((nz, ny, nx), np.float32)
-    flat, size = out.reshape(-1), (nx, ny, nz)
+    out = np.zeros(shape, np.float32)
+    flat, size = out.reshape(-1), (shape[2], shape[1], shape[0])
     for axis in range(3):
-        for block in prange((size[axis] + BLOCK - 1) // BLOCK):
-            _fill_block(flat, lines, vectors, metric, size, axis, block * BLOCK)
+        # Few thick blocks, because each looks at every ray; whole cache lines, because x-slabs share them.
+        block = 16 * math.ceil(size[axis] / (64 * threads))
+        for n in prange((size[axis] + block - 1) // block):
+            end = min((n + 1) * block, size[axis])
+            _fill_slabs(flat, lines, vectors, metric, size, axis, n * block, end)
     return out
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from numba import get_num_threads
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -43,7 +44,7 @@ class Projection(torch.autograd.Function):
         by_values = by_vectors = by_metric = None
         if ctx.needs_input_grad[0]:
             by_values = torch.from_numpy(
-                backproject_kernel(weights, vectors, metric, *values.shape)
+                backproject_kernel(weights, vectors, metric, values.shape, get_num_threads())
             )
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             by_vectors, by_metric = map(
