@@ -1,6 +1,5 @@
 """Cone-beam line integrals through a volume: one public function, one kernel a device, one slow twin."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -13,6 +12,8 @@ __all__ = ["project"]
 
 def project(volume: Volume, cameras: Cameras) -> Float[Tensor, "view row column"]:
     """Line integrals of a volume along the rays of all pixels, by Joseph's method.
+
+    Differentiable by the volume's values and affine and by whatever the cameras were made of, where these require it.
 
     Args:
         volume: Attenuation in 1/mm (`Volume.attenuation`) or anything else to integrate; outside of it is air (0).

@@ -10,6 +10,7 @@ from numba import njit, prange
 
 from crossray.projection._cpu import dominant_axis, ray_length, ray_stay, slab_share
 
+
 @njit(inline="always")
 def _direction(vectors, view, row, column):
     """A pixel's position relative to the source, voxel indices."""
@@ -71,7 +72,7 @@ def _fill_slabs(flat, lines, vectors, metric, size, axis, begin, end):
 
 @njit(parallel=True, cache=True)
 def backproject_kernel(lines, vectors, metric, shape, threads):
-    """The adjoint of `project_kernel`: a volume of `shape` [z, y, x], float32, of one number a pixel (view, row, column).
+    """The adjoint of `project_kernel`: from lines (view, row, column) to a volume [z, y, x] of `shape`, float32.
 
     A ray adds to voxels of the slabs along its dominant axis. Threads share out the slabs, never the rays, and each
     goes through the rays in their order: no voxel is written by two of them, and none needs a copy of the volume.
@@ -89,7 +90,7 @@ def backproject_kernel(lines, vectors, metric, shape, threads):
 
 @njit(inline="always")
 def _off_face(position, size):
-    """Distance to the nearer face of the box along one axis, which is one voxel thick or reaches from centre to centre."""
+    """Distance to the nearer face of the volume's box across one axis; a single voxel's is one thick."""
     return abs(0.5 * max(size - 1, 1) - abs(position - 0.5 * (size - 1)))
 
 
@@ -164,7 +165,9 @@ def _ray_slopes(flat, size, axis, source, d):
         by_a_t, by_b_t = by_a_t + t * slope_a, by_b_t + t * slope_b
     by_pixel = 0.0
     for at_end, outwards in ((low, -entry), (high, value)):
-        end = _end_slopes(size, axis, at_end, source[axis], source[axis] + d[axis], (a0, da, b0, db))
+        end = _end_slopes(
+            size, axis, at_end, source[axis], source[axis] + d[axis], (a0, da, b0, db)
+        )
         t = (at_end - source[axis]) / d[axis]
         by_pixel += outwards * end[0]
         by_a, by_a_t = by_a + outwards * end[1], by_a_t + t * outwards * end[1]

@@ -15,9 +15,10 @@ from crossray.projection._cpu_gradient import backproject_kernel, ray_gradient_k
 class Projection(torch.autograd.Function):
     """Line integrals of a volume along the rays of a `RayTable`.
 
-    Backwards, the volume receives the exact adjoint of the projection, and the ray table its derivative. This is
-    piecewise smooth: where a ray runs exactly through voxel centres it takes one side's slope, and the step where a ray's dominant
-    axis changes (of the size of Joseph's interpolation error) is left out, as in the slow twin.
+    Backwards, the volume receives the exact adjoint of the projection, and the ray table its derivative. Where a ray
+    runs exactly through voxel centres, interpolation has a kink and one side's slope counts. Where a ray's dominant
+    axis changes, the projection steps by its interpolation error; the derivative does not know, nor does the slow
+    twin's.
     """
 
     @staticmethod
