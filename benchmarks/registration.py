@@ -158,7 +158,7 @@ def draw(
         place.set_title(title, fontsize=9)
     for place in axes.flat:
         place.axis("off")
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=90)
     plt.close(figure)
 
 

@@ -25,6 +25,7 @@ def rigid_motion(
         [6.0, 1.0, 0.0, 1.0]
     """
     x, y, z = torch.deg2rad(rotation.double())
+    center, translation_mm = center.double(), translation_mm.double()
     zero = torch.zeros_like(x)
     turn = torch.linalg.matrix_exp(torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).view(3, 3))
     shift = center + translation_mm - turn @ center

@@ -31,17 +31,17 @@ class Projection(torch.autograd.Function):
     ) -> Float[Tensor, "view row column"]:
         """The line integrals, float32."""
         ctx.save_for_backward(values, vectors, metric)
-        arrays = (x.detach().numpy() for x in (values, vectors, metric))
-        return torch.from_numpy(project_kernel(*arrays, *size))
+        volume, rays, squares = (x.detach().numpy() for x in (values, vectors, metric))
+        return torch.from_numpy(project_kernel(volume, rays, squares, *size))
 
     @staticmethod
     @once_differentiable
     def backward(
-        ctx: Any, lines: Float[Tensor, "view row column"]
+        ctx: Any, *grad_outputs: Float[Tensor, "view row column"]
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         """Derivatives by values, vectors and metric, of those that are asked for."""
         values, vectors, metric = (x.detach().numpy() for x in ctx.saved_tensors)
-        weights = lines.contiguous().numpy()
+        weights = grad_outputs[0].contiguous().numpy()
         by_values = by_vectors = by_metric = None
         if ctx.needs_input_grad[0]:
             by_values = torch.from_numpy(
