@@ -3,7 +3,7 @@
 import math
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossray.geometry import Cameras, rigid_motion
@@ -16,6 +16,7 @@ def vector(numbers: list[float]) -> torch.Tensor:
 
 
 @given(numbers, numbers, numbers)
+@settings(max_examples=25)
 def test_is_rigid_and_turns_about_its_center(rotation, translation, center):
     rotation, translation, center = map(vector, (rotation, translation, center))
     motion = rigid_motion(rotation, translation, center)
@@ -42,6 +43,7 @@ def test_derivative_at_zero_by_hand():
 
 
 @given(numbers, numbers, numbers)
+@settings(max_examples=25)
 def test_moved_cameras_see_moved_points_where_they_were(rotation, translation, center):
     motion = rigid_motion(*map(vector, (rotation, translation, center)))
     cameras = Cameras.from_angles(

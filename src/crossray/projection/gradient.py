@@ -36,7 +36,7 @@ class Projection(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  torch types the decorator without names
         ctx: Any, *grad_outputs: Float[Tensor, "view row column"]
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         """Derivatives by values, vectors and metric, of those that are asked for."""
