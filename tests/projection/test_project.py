@@ -102,17 +102,12 @@ def test_agrees_with_rtk(shared, number: int) -> None:
 def test_moving_patient_and_camera_together_changes_nothing(seed: int) -> None:
     volume, cameras = random_scene(seed)
     rng = np.random.default_rng(seed + 1)
-    turn = torch.from_numpy(np.linalg.qr(rng.normal(size=(3, 3)))[0])
-    shift = torch.from_numpy(rng.normal(size=3) * 100)
     motion = torch.eye(4, dtype=torch.float64)
-    motion[:3, :3], motion[:3, 3] = turn, shift
-    moved = Cameras(
-        cameras.source @ turn.T + shift, cameras.first_pixel @ turn.T + shift,
-        cameras.column_step @ turn.T, cameras.row_step @ turn.T, cameras.size,
-    )  # fmt: skip
+    motion[:3, :3] = torch.from_numpy(np.linalg.qr(rng.normal(size=(3, 3)))[0])
+    motion[:3, 3] = torch.from_numpy(rng.normal(size=3) * 100)
     elsewhere = Volume(volume.values, motion @ volume.world_from_voxel)
     torch.testing.assert_close(
-        project(volume, cameras), project(elsewhere, moved), rtol=1e-4, atol=1e-5
+        project(volume, cameras), project(elsewhere, cameras.moved(motion)), rtol=1e-4, atol=1e-5
     )
 
 

@@ -23,6 +23,7 @@ Patches
 
 from crossray.geometry.camera import Cameras
 from crossray.geometry.epipolar import epipolar_line, fundamental_matrix
+from crossray.geometry.pose import rigid_motion
 from crossray.geometry.views import sample_cameras
 
-__all__ = ["Cameras", "epipolar_line", "fundamental_matrix", "sample_cameras"]
+__all__ = ["Cameras", "epipolar_line", "fundamental_matrix", "rigid_motion", "sample_cameras"]

@@ -162,6 +162,23 @@ class Cameras:
             self.source, corner + 0.5 * (row_step + column_step), column_step, row_step, size
         )
 
+    def moved(self, motion: Float[Tensor, "4 4"]) -> "Cameras":
+        """These cameras carried along by a motion of the world, such as `rigid_motion`; differentiable by it.
+
+        Moving the cameras by a motion shows what moving the patient by its inverse does.
+
+        Args:
+            motion: Matrix that maps world (x, y, z, 1) before the motion to after it, mm.
+        """
+        turn, shift = motion[:3, :3].T, motion[:3, 3]
+        return Cameras(
+            self.source @ turn + shift,
+            self.first_pixel @ turn + shift,
+            self.column_step @ turn,
+            self.row_step @ turn,
+            self.size,
+        )
+
     def project_points(self, points: Float[Tensor, "point 3"]) -> Float[Tensor, "view point 2"]:
         """Detector position (row, column) of world points in mm; NaN for points not in front of the source."""
         points = torch.as_tensor(points, dtype=torch.float64)

@@ -73,15 +73,14 @@ def _stay(
     """Indices along the first axis between which a ray is in the box; the second is the lower where it never is."""
     sizes = torch.tensor(shape, dtype=torch.float64)
     margin = torch.where(sizes == 1, 0.5, 0.0)
-    one, other = (-margin - source) / direction, (sizes - 1 + margin - source) / direction
-    enter, leave = torch.minimum(one, other), torch.maximum(one, other)
-    # A ray along a face of the box divides 0 by 0 there, and lies within.
-    enter = (
-        enter.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf).amax(1).clamp(min=0)
-    )
-    leave = (
-        leave.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf).amin(1).clamp(max=1)
-    )
+    to_first, to_last = -margin - source, sizes - 1 + margin - source
+    # A ray along the faces across an axis is between them all the way or never, also when it lies in one of them.
+    parallel, between = direction == 0, (to_first <= 0) & (to_last >= 0)
+    divisor = torch.where(parallel, 1.0, direction)
+    one, other = to_first / divisor, to_last / divisor
+    always = torch.where(between, torch.inf, -torch.inf)
+    enter = torch.where(parallel, -always, torch.minimum(one, other)).amax(1).clamp(min=0)
+    leave = torch.where(parallel, always, torch.maximum(one, other)).amin(1).clamp(max=1)
     ends = source[0] + torch.stack([enter, leave]).clamp(-1e300, 1e300) * direction[:, 0]
     missed = enter > leave
     return torch.where(missed, 1.0, ends.amin(0)), torch.where(missed, -1.0, ends.amax(0))

@@ -48,7 +48,7 @@ class Volume:
         if (
             affine.shape != (4, 4)
             or not torch.isfinite(affine).all()
-            or abs(float(torch.linalg.det(affine))) < 1e-9
+            or torch.linalg.det(affine).abs() < 1e-9
         ):
             raise InputError(
                 f"{self.name} has no invertible 4x4 world_from_voxel; give spacing and directions in mm."
