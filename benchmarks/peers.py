@@ -2,8 +2,8 @@
 
     pip install itk-rtk nanodrr diffdrr      and Debian's plastimatch
 
-RTK interpolates as ours does (Joseph), so the images agree; nanodrr and DiffDRR take trilinear samples, as many along a
-ray as the volume has voxels a side; plastimatch follows Siddon. DiffDRR's renderer is called without its detector model.
+RTK interpolates as ours does (Joseph), so the images agree; nanodrr and DiffDRR take trilinear samples, as many along
+a ray as the volume has voxels a side; plastimatch follows Siddon. DiffDRR's renderer is called without its detector.
 """
 
 import shutil
@@ -57,7 +57,9 @@ def rtk(mu: Volume, cameras: Cameras) -> Work | None:
     return once
 
 
-def nanodrr(mu: Volume, cameras: Cameras, device: str = "cpu", backend: str = "torch") -> Work | None:
+def nanodrr(
+    mu: Volume, cameras: Cameras, device: str = "cpu", backend: str = "torch"
+) -> Work | None:
     """nanodrr's projector; on a GPU with backend `triton` its fused kernel."""
     try:
         from nanodrr.data import Subject
@@ -104,7 +106,7 @@ def diffdrr(mu: Volume, cameras: Cameras) -> Work | None:
 
 
 def plastimatch_seconds(mu: Volume, size: tuple[int, int], field_mm: float) -> float | None:
-    """Seconds that plastimatch takes for one more view: eight views of an orbit and reading, less one view and reading."""
+    """Seconds that plastimatch takes for one more view: nine views of an orbit less one, so that reading cancels."""
     if shutil.which("plastimatch") is None:
         return None
     import SimpleITK as sitk

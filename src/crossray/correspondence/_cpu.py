@@ -34,10 +34,11 @@ def _weight(value, curve):
 
 
 @njit(error_model="numpy")
-def _locate_row(scene, k, lines, first, last, bounds):
+def _locate_row(scene, k, lines, across, first, last, bounds):
     """Fill `bounds` (view; first and last row, first and last column; x) with the patches footprints can touch.
 
-    `lines` (view, 3) is the projection of the row's voxel 0. Beside the detector the first lies behind the last.
+    `lines` (view, 3) is the projection of the row's voxel 0, `across` holds 0.0, 1.0 and so on. Beside the detector the
+    first lies behind the last.
     """
     matrices, half, grid, per_patch = scene.matrices, scene.half, scene.grid, 1.0 / scene.patch
     step_row, step_column, step_depth = matrices[k, 0, 0], matrices[k, 1, 0], matrices[k, 2, 0]
@@ -45,14 +46,13 @@ def _locate_row(scene, k, lines, first, last, bounds):
     half_row, half_column = half[k, 0], half[k, 1]
     last_row, last_column = grid[0] - 1.0, grid[1] - 1.0
     top, bottom, left, right = bounds[k, 0], bounds[k, 1], bounds[k, 2], bounds[k, 3]
-    for x in range(
-        first, last
-    ):  # np.floor: math.floor gives whole numbers one by one, this vectors of them
-        scale = 1.0 / (step_depth * x + depth)
-        at = (step_row * x + row) * scale
+    # np.floor, not math.floor, and `across`, not x: of conversions between whole numbers the compiler makes no vectors.
+    for x in range(first, last):
+        scale = 1.0 / (step_depth * across[x] + depth)
+        at = (step_row * across[x] + row) * scale
         top[x] = np.int32(max(0.0, np.floor((at - half_row) * per_patch)))
         bottom[x] = np.int32(min(last_row, np.floor((at + half_row) * per_patch)))
-        at = (step_column * x + column) * scale
+        at = (step_column * across[x] + column) * scale
         left[x] = np.int32(max(0.0, np.floor((at - half_column) * per_patch)))
         right[x] = np.int32(min(last_column, np.floor((at + half_column) * per_patch)))
 
@@ -120,13 +120,25 @@ def _slices(count):
     return order
 
 
+@njit(fastmath=True)
+def _highest(line):
+    """The largest value of a row: finite, so that the compiler may take many at once."""
+    top = line[0]
+    for x in range(1, len(line)):
+        top = max(top, line[x])
+    return top
+
+
 @njit
 def _stretch(line, least):
-    """The first voxel of a row from `least` up, and the one after the last; (n, 0) where there is none."""
-    first, last = len(line), 0
-    for x in range(len(line)):  # two reductions, which the compiler turns into vector instructions
-        first = min(first, x if line[x] >= least else len(line))
-        last = max(last, x + 1 if line[x] >= least else 0)
+    """The first voxel of a row from `least` up, and the one after the last; (0, 0) where there is none."""
+    if _highest(line) < least:
+        return 0, 0
+    first, last = 0, len(line)
+    while line[first] < least:
+        first += 1
+    while line[last - 1] < least:
+        last -= 1
     return first, last
 
 
@@ -176,7 +188,7 @@ def _add_slices(
     scene = make_scene((nx, ny, nz), vectors, metric, matrices, half, grid, patch, options)
     work = make_work(scene)
     lines, bounds = np.zeros((views, 3)), np.zeros((views, 4, nx), np.int32)
-    count = 0
+    across, count = np.arange(nx) * 1.0, 0
     for low, high in ((split, np.inf), (lowest, split)):
         for z in _slices(nz)[worker::workers]:
             for y in range(ny):
@@ -188,7 +200,7 @@ def _add_slices(
                     for i in range(3):
                         m = matrices[k, i]
                         lines[k, i] = m[1] * y + m[2] * z + m[3]
-                    _locate_row(scene, k, lines, first, last, bounds)
+                    _locate_row(scene, k, lines, across, first, last, bounds)
                 count = _add_row(
                     out, reached, scene, work, count, bounds, line, y, z, first, last, low, high, (midpoint, slope)
                 )  # fmt: skip

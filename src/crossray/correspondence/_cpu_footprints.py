@@ -35,17 +35,18 @@ class Scene(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Scratch space for LANES voxels; the last axis of the first six is the voxel.
+    """Scratch space for LANES voxels; the last axis of the first seven is the voxel.
 
     `places` (view, (row, column, depth)): first pixel of each footprint's rectangle, then its first patch.
     `offsets` (row and column): from the first pixel of the first patch to the rectangle's.
-    `weights` (pixel): footprints in one view. `cells` (pixel): their maxima over columns.
+    `terms`: of `_footprints_of_one_axis`. `weights` (pixel): footprints in one view. `cells` (pixel): their maxima over columns.
     `maxima` (view, patch): footprints' maxima. `voxels` (x, y, z, weight).
     `touched` (view), `values`, `patches` (view, patch): of one voxel, how many patches, with what maximum, and which.
     """
 
     places: np.ndarray
     offsets: np.ndarray
+    terms: np.ndarray
     weights: np.ndarray
     cells: np.ndarray
     maxima: np.ndarray
@@ -93,6 +94,55 @@ def _common_axis(scene, k, places):
                 db = first[b] + row * row_step[b] + column * column_step[b]
                 least = min(least, d0 - abs(da), d0 - abs(db))
     return axis if least > 0.0 else -1
+
+
+@njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+def _footprints_of_one_axis(scene, k, axis, voxels, places, terms, weights):
+    """Fill `weights` with the Joseph weights, mm, of voxels off the volume's border, where one axis dominates all rays.
+
+    A ray meets the voxel's slab off the voxel by a fraction of two terms linear in row and column. Their coefficients,
+    `terms`, hold no difference of large numbers once taken in double precision, so the pixels need single precision
+    alone.
+    """
+    source, first, row_step, column_step = (
+        scene.vectors[k, 0], scene.vectors[k, 1], scene.vectors[k, 2], scene.vectors[k, 3],
+    )  # fmt: skip
+    a, b = (axis + 1) % 3, (axis + 2) % 3
+    s0, sa, sb = source[axis], source[a], source[b]
+    f0, fa, fb = first[axis], first[a], first[b]
+    r0, ra, rb = row_step[axis], row_step[a], row_step[b]
+    c0, ca, cb = column_step[axis], column_step[a], column_step[b]
+    for lane in range(LANES):
+        row, column = places[0, lane], places[1, lane]
+        depth = voxels[axis, lane] - s0  # of the voxel's slab, in voxels along the axis
+        to_a, to_b = voxels[a, lane] - sa, voxels[b, lane] - sb
+        d0 = f0 + row * r0 + column * c0
+        terms[0, lane], terms[1, lane], terms[2, lane] = d0, r0, c0
+        terms[3, lane] = depth * (fa + row * ra + column * ca) - to_a * d0
+        terms[4, lane], terms[5, lane] = depth * ra - to_a * r0, depth * ca - to_a * c0
+        terms[6, lane] = depth * (fb + row * rb + column * cb) - to_b * d0
+        terms[7, lane], terms[8, lane] = depth * rb - to_b * r0, depth * cb - to_b * c0
+        terms[9, lane], terms[10, lane], terms[11, lane] = to_a / depth, to_b / depth, 1.0 / depth
+    m00, maa, mbb = (
+        np.float32(scene.metric[axis, axis]), np.float32(scene.metric[a, a]), np.float32(scene.metric[b, b]),
+    )  # fmt: skip
+    m0a, m0b, mab = (
+        np.float32(2 * scene.metric[axis, a]), np.float32(2 * scene.metric[axis, b]), np.float32(2 * scene.metric[a, b]),
+    )  # fmt: skip
+    one, zero = np.float32(1.0), np.float32(0.0)
+    for i in range(scene.shape[k, 0]):
+        for j in range(scene.shape[k, 1]):
+            pixel, down, right = i * scene.shape[k, 1] + j, np.float32(i), np.float32(j)
+            for lane in range(LANES):
+                scale = one / (terms[0, lane] + down * terms[1, lane] + right * terms[2, lane])
+                off_a = scale * (terms[3, lane] + down * terms[4, lane] + right * terms[5, lane])
+                off_b = scale * (terms[6, lane] + down * terms[7, lane] + right * terms[8, lane])
+                slope_a = terms[9, lane] + off_a * terms[11, lane]
+                slope_b = terms[10, lane] + off_b * terms[11, lane]
+                path = m00 + slope_a * (m0a + maa * slope_a + mab * slope_b)
+                path = np.sqrt(path + slope_b * (m0b + mbb * slope_b))
+                tent = max(zero, one - abs(off_a)) * max(zero, one - abs(off_b))
+                weights[pixel, lane] = tent * path
 
 
 @njit(error_model="numpy")
@@ -193,21 +243,23 @@ def _patch_maxima(scene, k, weights, places, offsets, cells, maxima):
         for part in range(parts_column):
             cell, begin, end = i * parts_column + part, part * patch, (part + 1) * patch
             for j in range(max(0, begin - patch + 1), min(columns, end)):
+                low, high = np.float32(begin - j), np.float32(end - j)
                 for lane in range(LANES):
-                    inside = (offsets[1, lane] + j >= begin) & (offsets[1, lane] + j < end)
-                    weight = weights[i * columns + j, lane] if inside else 0.0
+                    inside = (offsets[1, lane] >= low) & (offsets[1, lane] < high)
+                    weight = weights[i * columns + j, lane] if inside else np.float32(0.0)
                     cells[cell, lane] = max(cells[cell, lane], weight)
     for part_row in range(parts_row):
         begin, end = part_row * patch, (part_row + 1) * patch
         for i in range(max(0, begin - patch + 1), min(rows, end)):
+            low, high = np.float32(begin - i), np.float32(end - i)
             for part in range(parts_column):
                 at = part_row * parts_column + part
                 for lane in range(LANES):
-                    inside = (offsets[0, lane] + i >= begin) & (offsets[0, lane] + i < end)
-                    weight = cells[i * parts_column + part, lane] if inside else 0.0
+                    inside = (offsets[0, lane] >= low) & (offsets[0, lane] < high)
+                    weight = cells[i * parts_column + part, lane] if inside else np.float32(0.0)
                     maxima[at, lane] = max(maxima[at, lane], weight)
     if scene.normalise:
-        cells[0] = 1e-300
+        cells[0] = 1e-37
         for at in range(parts_row * parts_column):
             for lane in range(LANES):
                 cells[0, lane] = max(cells[0, lane], maxima[at, lane])
@@ -239,10 +291,12 @@ def measure_footprints(scene, work, count):
     for k in range(len(scene.vectors)):
         places = work.places[k]
         _place(scene, k, work.voxels, places)
-        work.weights[:] = 0.0
         common = _common_axis(scene, k, places)
-        for axis in range(3):
-            if common in (axis, -1):
+        if common >= 0:
+            _footprints_of_one_axis(scene, k, common, work.voxels, places, work.terms, work.weights)
+        else:
+            work.weights[:] = 0.0
+            for axis in range(3):
                 _footprints(scene, k, axis, work.voxels, places, work.weights)
         for lane in range(count):
             _border_footprint(scene, k, lane, work.voxels, places, work.weights)
@@ -265,7 +319,8 @@ def make_work(scene):
     views, rows, columns = len(scene.vectors), scene.shape[:, 0].max(), scene.shape[:, 1].max()
     parts = scene.shape[:, 2].max() * scene.shape[:, 3].max()
     return Work(
-        np.zeros((views, 3, LANES)), np.zeros((2, LANES)), np.zeros((rows * columns, LANES)),
-        np.zeros((rows * columns, LANES)), np.zeros((views, parts, LANES)), np.zeros((4, LANES)),
+        np.zeros((views, 3, LANES)), np.zeros((2, LANES), np.float32), np.zeros((12, LANES), np.float32),
+        np.zeros((rows * columns, LANES), np.float32), np.zeros((rows * columns, LANES), np.float32),
+        np.zeros((views, parts, LANES), np.float32), np.zeros((4, LANES)),
         np.zeros(views, np.int64), np.zeros((views, parts)), np.zeros((views, parts), np.int64),
     )  # fmt: skip
