@@ -24,6 +24,7 @@ TITANIUM_HU = 13_800.0
 PLASTER_HU, FIBREGLASS_HU = 500.0, -150.0
 """Averages over a cast's layers and the air between them."""
 
+_BONE_HU = 300.0
 _SUB_MM = 0.33  # a voxel is sampled this finely; a wire of 1.6 mm is 1 % too heavy then
 _BRIDGE_MM = 12.0  # a cast does not follow the skin into gaps narrower than twice this
 _SMOOTH_MM = 2.0
@@ -112,15 +113,20 @@ class Implant:
         fine = float((np.array(volume.spacing) / counts).mean())
         affine = volume.world_from_voxel
         axes = [torch.arange(a, b, dtype=torch.float64) for a, b in zip(first, last, strict=True)]
-        z, y, x = torch.meshgrid(axes[2], axes[1], axes[0], indexing="ij")
-        world = [(row[0] * x + row[1] * y + row[2] * z + row[3]).float() for row in affine[:3]]
-        total = torch.zeros(x.shape)
+        grid = torch.meshgrid(axes[2], axes[1], axes[0], indexing="ij")
+        voxels = torch.stack(grid[::-1]).flatten(1)
+        centers = (affine[:3, :3] @ voxels + affine[:3, 3:]).float()
+        distance = self.shape.distance((centers[0], centers[1], centers[2]))
+        share = (distance < 0).float()
+        crossed = distance.abs() < float(np.linalg.norm(volume.spacing))
+        edge = centers[:, crossed]
+        total = torch.zeros(edge.shape[1])
         for offset in np.ndindex(*counts):
             within = torch.from_numpy((np.array(offset) + 0.5) / counts - 0.5)
-            moved = (affine[:3, :3] @ within).tolist()
-            points = (world[0] + moved[0], world[1] + moved[1], world[2] + moved[2])
-            total += (0.5 - self.shape.distance(points) / fine).clamp(0, 1)
-        return total / int(counts.prod())
+            x, y, z = edge + (affine[:3, :3] @ within).float()[:, None]
+            total += (0.5 - self.shape.distance((x, y, z)) / fine).clamp(0, 1)
+        share[crossed] = total / int(counts.prod())
+        return share.view(grid[0].shape)
 
 
 @dataclass(frozen=True)
@@ -232,6 +238,75 @@ class Plate:
             parts.append(Rod((0.0, 0.0, z), (0.0, self.thickness_mm + 1.0, z), 3.5))
         frame = Frame.at(self.middle, axes)
         return Implant(Placed(Union(tuple(parts), 0.0), frame), self.hu)
+
+
+def sample_hardware(rng: np.random.Generator, volume: Volume) -> tuple[Hardware, ...]:
+    """Draw what a patient carries: one to three wires, a plate, a cast, or wires in a cast; apply them in their order.
+
+    Args:
+        rng: Source of randomness.
+        volume: CT of a limb in HU along its z axis.
+
+    Raises:
+        InputError: No bone above 300 HU.
+    """
+    bone = (volume.values > _BONE_HU).nonzero().flip(1).double()
+    if not len(bone):
+        raise InputError(f"{volume.name} holds no bone above {_BONE_HU:g} HU for wires and plates.")
+    affine = volume.world_from_voxel
+    points = (bone @ affine[:3, :3].T + affine[:3, 3]).numpy()
+    kind = rng.choice(4, p=(0.3, 0.2, 0.3, 0.2))
+    pieces: list[Hardware] = []
+    if kind in (0, 3):
+        pieces += [_sample_wire(rng, points) for _ in range(rng.integers(1, 4))]
+    if kind == 1:
+        pieces.append(_sample_plate(rng, points))
+    if kind in (2, 3):
+        low, high = rng.uniform(-0.3, 0.3), rng.uniform(0.6, 1.3)
+        pieces.append(
+            Cast(
+                reach=(max(0.0, low), min(1.0, high)),
+                gap_mm=float(rng.uniform(2, 7)),
+                thickness_mm=float(rng.uniform(3, 7)),
+                hu=float(rng.choice((PLASTER_HU, FIBREGLASS_HU)) + rng.normal(0, 100)),
+                variation=float(rng.uniform(0.1, 0.4)),
+                seed=int(rng.integers(2**31)),
+            )
+        )
+    return tuple(pieces)
+
+
+def _sample_wire(rng: np.random.Generator, bone: Float[np.ndarray, "point 3"]) -> Implant:
+    """A wire through a point of bone, 15 to 60 degrees off the limb's axis."""
+    middle, length = bone[rng.integers(len(bone))], rng.uniform(30, 80)
+    tilt, turn = np.radians(rng.uniform(15, 60)), rng.uniform(0, 2 * np.pi)
+    direction = np.array([np.sin(tilt) * np.cos(turn), np.sin(tilt) * np.sin(turn), np.cos(tilt)])
+    start = middle - rng.uniform(0.3, 0.7) * length * direction
+    return wire(triple(start), triple(start + length * direction), float(rng.uniform(1.0, 2.4)))
+
+
+def _sample_plate(rng: np.random.Generator, bone: Float[np.ndarray, "point 3"]) -> Implant:
+    """A plate on the bone around a point of it, along the direction in which that bone extends most."""
+    length = rng.uniform(40, 90)
+    near = bone[np.linalg.norm(bone - bone[rng.integers(len(bone))], axis=1) < 0.3 * length]
+    center = near.mean(0)
+    along = np.linalg.svd(near - center, full_matrices=False)[2][0]
+    out = np.cross(along, rng.normal(size=3))
+    out /= np.linalg.norm(out)
+    beside = near - center - np.outer((near - center) @ along, along)
+    ahead = np.linalg.norm(beside - np.outer(beside @ out, out), axis=1) < 4
+    depth = float((beside[ahead] @ out).max()) if ahead.any() else 0.0
+    return Plate(
+        middle=triple(center + depth * out),
+        along=triple(along),
+        outward=triple(out),
+        length_mm=float(length),
+        width_mm=float(rng.uniform(7, 14)),
+        thickness_mm=float(rng.uniform(1.5, 4)),
+        screws=int(rng.integers(4, 9)),
+        screw_mm=float(np.clip(2 * depth, 8, 40)),
+        hu=float(rng.choice((STEEL_HU, TITANIUM_HU))),
+    ).implant()
 
 
 def _unit(vector: np.ndarray) -> tuple[np.ndarray, float]:
