@@ -59,8 +59,9 @@ class Appearance:
 
     def signal(self, lines: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:
         """What the detector reads: minus the log of the relative intensity, with scatter, noise and blur."""
-        direct = torch.exp(-self.exposure * lines)
-        intensity = direct + self.scatter * blurred(direct, 0.1)
+        intensity = torch.exp(-self.exposure * lines)
+        if self.scatter > 0:
+            intensity = intensity + self.scatter * blurred(intensity, 0.1)
         if self.photons > 0:
             noise = torch.randn(lines.shape, generator=torch.Generator().manual_seed(self.seed))
             intensity = intensity + noise * (intensity / self.photons).sqrt()
@@ -107,7 +108,13 @@ def sample_appearance(
         inverted=bool(rng.random() < inverted),
         seed=int(rng.integers(2**31)),
     )
-    return appearance if look == "plain" else replace(appearance, display=sample_display(rng))
+    if look == "plain":
+        return appearance
+    # A view's pixel is the mean of many of a detector's, and grids and processing take most of the scatter away.
+    clean = replace(
+        appearance, scatter=0.0, photons=30 * appearance.photons, blur=0.5 * appearance.blur
+    )
+    return replace(clean, display=sample_display(rng))
 
 
 def render(

@@ -7,35 +7,58 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import adaptive_avg_pool2d, conv2d, interpolate, max_pool2d
 
 from crossray.projection.burnin import Mark, Shutter, sample_marks, sample_shutter
-from crossray.projection.filters import blurred, stretch
+from crossray.projection.filters import stretch
+
+_BONE_WIDTH = 0.2
+"""What is brighter than its surroundings and narrower than this share of the side is taken for bone by `Texture`."""
 
 
 @dataclass(frozen=True)
 class Texture:
-    """Fine structure no CT of whole millimetres holds: trabeculae, and the grain of screen and scanner.
+    """Fine structure no CT of whole millimetres holds: trabeculae, and a little grain everywhere.
 
-    The signal is multiplied by 1 + `amount` times a random field of unit variance, so it grows with what is thick.
+    A random field of unit variance, drawn out along one direction as trabeculae are, is added: `trabeculae` times what
+    bone adds to the signal, and `grain` times the signal's standard deviation everywhere.
 
     Args:
-        amount: Its strength; 0 for none.
-        width: Standard deviation of the blur that makes it, pixels.
+        trabeculae: Strength in bone, as a share of what bone adds to the signal; 0 for none.
+        grain: Strength everywhere, as a share of the signal's standard deviation; 0 for none.
+        width: Standard deviation of its blur across, pixels.
+        length: Standard deviation of its blur along, pixels.
+        turn: Its direction off the columns, degrees.
         seed: Of the field.
     """
 
-    amount: float = 0.0
-    width: float = 0.7
+    trabeculae: float = 0.0
+    grain: float = 0.0
+    width: float = 0.6
+    length: float = 1.2
+    turn: float = 0.0
     seed: int = 0
 
     def __call__(self, signal: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:
         """The signal with its texture."""
-        if self.amount <= 0:
+        if self.trabeculae <= 0 and self.grain <= 0:
             return signal
-        noise = torch.randn(signal.shape, generator=torch.Generator().manual_seed(self.seed))
-        field_ = blurred(noise, self.width / max(signal.shape))
-        return signal * (1 + self.amount * field_ / field_.std(correction=0).clamp(min=1e-6))
+        strength = self.trabeculae * _ridges(signal) + self.grain * signal.std(correction=0)
+        return signal + strength * self._field(signal.shape)
+
+    def _field(self, shape: torch.Size) -> Float[Tensor, "row column"]:
+        reach = math.ceil(2.5 * max(self.width, self.length))
+        place = torch.arange(-reach, reach + 1, dtype=torch.float32)
+        cos, sin = math.cos(math.radians(self.turn)), math.sin(math.radians(self.turn))
+        along = cos * place[:, None] + sin * place
+        across = cos * place - sin * place[:, None]
+        kernel = torch.exp(-0.5 * ((along / self.length) ** 2 + (across / self.width) ** 2))
+        kernel /= kernel.norm()  # so that white noise keeps its variance
+        noise = torch.randn(
+            (1, 1, shape[0] + 2 * reach, shape[1] + 2 * reach),
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+        return conv2d(noise, kernel[None, None])[0, 0]
 
 
 @dataclass(frozen=True)
@@ -53,7 +76,7 @@ class Detail:
     Source: Vuylsteke and Schoeters, Multiscale image contrast amplification (MUSICA), Proc SPIE 2167 (1994) 551.
     """
 
-    gains: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)
+    gains: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
     latitude: float = 1.0
     power: float = 1.0
 
@@ -99,9 +122,9 @@ class Curve:
     def __call__(self, image: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:
         """Grey in [0, 1]; never falls as the signal rises."""
         image = ((image - self.low) / (self.high - self.low)).clamp(0, 1)
-        if self.bend != 0:
+        if abs(self.bend) > 1e-4:  # below, both are 0 to rounding
             image = torch.log1p(self.bend * image) / math.log1p(self.bend)
-        if self.slope > 0:
+        if self.slope > 1e-4:
             black, white = (math.tanh(self.slope * (x - self.middle)) for x in (0, 1))
             image = (torch.tanh(self.slope * (image - self.middle)) - black) / (white - black)
         return image.clamp(0, 1)
@@ -137,17 +160,23 @@ class Display:
 
 def sample_display(rng: np.random.Generator) -> Display:
     """Draw how an archive shows a picture, for training."""
-    fine, coarse = rng.uniform(0.8, 2.5), rng.uniform(0.8, 1.8)
-    gains = np.geomspace(fine, coarse, 5) * np.exp(rng.normal(0, 0.1, 5))
-    low, high = rng.uniform(0, 0.08), rng.uniform(0.85, 1.1)
+    fine, middle, coarse = (rng.uniform(*span) for span in ((1.0, 3.5), (1.0, 2.2), (0.9, 1.6)))
+    gains = np.interp(range(6), (0, 2, 5), (fine, middle, coarse))
+    low, high = rng.uniform(0, 0.08), rng.uniform(0.9, 1.1)
+    width = rng.uniform(0.3, 0.6)
     return Display(
         texture=Texture(
-            float(10 ** rng.uniform(-2.5, -1)),
-            float(rng.uniform(0.4, 1.2)),
-            int(rng.integers(2**31)),
+            trabeculae=float(rng.uniform(0, 0.08)),
+            grain=float(10 ** rng.uniform(-3.5, -2)),
+            width=float(width),
+            length=float(width * rng.uniform(1, 3)),
+            turn=float(rng.normal(0, 20)),
+            seed=int(rng.integers(2**31)),
         ),
         detail=Detail(
-            tuple(gains.tolist()), float(rng.uniform(0.3, 1)), float(rng.uniform(0.7, 1))
+            gains=tuple(gains.tolist()),
+            latitude=float(rng.uniform(0.2, 0.9)),
+            power=float(rng.uniform(0.75, 1)),
         ),
         curve=Curve(
             float(low),
@@ -159,6 +188,16 @@ def sample_display(rng: np.random.Generator) -> Display:
         shutter=sample_shutter(rng),
         marks=sample_marks(rng),
     )
+
+
+def _ridges(signal: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:
+    """How far the signal stands above its grey-level opening (erosion, then dilation) on an eighth of the grid."""
+    whole = signal[None, None]
+    small = adaptive_avg_pool2d(whole, [math.ceil(side / 8) for side in signal.shape])
+    reach = round(_BONE_WIDTH * max(small.shape) / 2)
+    lowest = -max_pool2d(-small, 2 * reach + 1, 1, reach)
+    opened = max_pool2d(lowest, 2 * reach + 1, 1, reach)
+    return (whole - _enlarged(opened, whole))[0, 0].clamp(min=0)
 
 
 def _enlarged(
