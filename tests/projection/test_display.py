@@ -107,14 +107,14 @@ def test_shutter_by_hand():
     # Inside lie rows -30 to 40 and columns -20 to 45 about the middle at 49.5.
     assert framed[:, 50].gt(0.01).nonzero().flatten()[[0, -1]].tolist() == [20, 89]
     assert framed[50].gt(0.01).nonzero().flatten()[[0, -1]].tolist() == [30, 94]
-    assert torch.equal(framed[20:90, 30:95], white[20:90, 30:95])
+    torch.testing.assert_close(framed[20:90, 30:95], white[20:90, 30:95])
     assert float(framed.sum()) == pytest.approx(0.5 * 70 * 65)
     rim = Shutter(edges=(0.3,) * 4, rim=0.1, rim_level=0.9, penumbra=1e-4)(white)
     assert float(rim.sum()) == pytest.approx(0.5 * 40**2 + 0.9 * (60**2 - 40**2))
     turned = Shutter(edges=(0.3,) * 4, turn=45)(white)
     assert float(turned.sum()) == pytest.approx(0.5 * 60**2, rel=0.01)
     assert float(turned[50, 9]) == 0.5  # a corner of the square, 0.42 from the middle
-    assert torch.equal(Shutter(edges=(0.8,) * 4)(white), white)
+    torch.testing.assert_close(Shutter(edges=(0.8,) * 4)(white), white)
 
 
 @settings(max_examples=40)

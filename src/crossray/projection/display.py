@@ -160,14 +160,14 @@ class Display:
 
 def sample_display(rng: np.random.Generator) -> Display:
     """Draw how an archive shows a picture, for training."""
-    fine, middle, coarse = (rng.uniform(*span) for span in ((1.0, 3.5), (1.0, 2.2), (0.9, 1.6)))
+    fine, middle, coarse = (rng.uniform(*span) for span in ((1.0, 6.0), (1.0, 3.5), (0.9, 1.8)))
     gains = np.interp(range(6), (0, 2, 5), (fine, middle, coarse))
-    low, high = rng.uniform(0, 0.08), rng.uniform(0.9, 1.1)
+    low, high = rng.uniform(0, 0.12), rng.uniform(0.9, 1.2)
     width = rng.uniform(0.3, 0.6)
     return Display(
         texture=Texture(
-            trabeculae=float(rng.uniform(0, 0.08)),
-            grain=float(10 ** rng.uniform(-3.5, -2)),
+            trabeculae=float(rng.uniform(0, 0.1)),
+            grain=float(10 ** rng.uniform(-3.1, -1.8)),
             width=float(width),
             length=float(width * rng.uniform(1, 3)),
             turn=float(rng.normal(0, 20)),
@@ -175,13 +175,13 @@ def sample_display(rng: np.random.Generator) -> Display:
         ),
         detail=Detail(
             gains=tuple(gains.tolist()),
-            latitude=float(rng.uniform(0.2, 0.9)),
+            latitude=float(rng.uniform(0.1, 0.7)),
             power=float(rng.uniform(0.75, 1)),
         ),
         curve=Curve(
             float(low),
             float(high),
-            float(np.expm1(rng.uniform(-1.2, 1.5))),
+            float(np.expm1(rng.uniform(-2, 0.8))),
             float(rng.uniform(0, 2.5)),
             float(rng.uniform(0.35, 0.65)),
         ),
