@@ -193,7 +193,7 @@ def sample_display(rng: np.random.Generator) -> Display:
 def _ridges(signal: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:
     """How far the signal stands above its grey-level opening (erosion, then dilation) on an eighth of the grid."""
     whole = signal[None, None]
-    small = adaptive_avg_pool2d(whole, [math.ceil(side / 8) for side in signal.shape])
+    small = adaptive_avg_pool2d(whole, (-(-signal.shape[0] // 8), -(-signal.shape[1] // 8)))
     reach = round(_BONE_WIDTH * max(small.shape) / 2)
     lowest = -max_pool2d(-small, 2 * reach + 1, 1, reach)
     opened = max_pool2d(lowest, 2 * reach + 1, 1, reach)

@@ -340,7 +340,7 @@ def _skin_distance(
     def outside(mask: np.ndarray) -> np.ndarray:
         if not mask.any():
             return np.full(mask.shape, _FAR_MM)
-        return np.minimum(distance_transform_edt(~mask, sampling), _FAR_MM)
+        return np.asarray(distance_transform_edt(~mask, sampling)).clip(max=_FAR_MM)
 
     distance = np.empty(body.shape, np.float32)
     for index, tissue in enumerate(body.numpy()):
