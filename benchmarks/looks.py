@@ -26,10 +26,10 @@ from crossray.volumes.volume import Volume
 SIDE, TILE = 256, 170
 
 
-def camera(volume: Volume, primary: float = 0.0, z: float = 0.0, field: float = 170.0) -> Cameras:
+def camera(volume: Volume, primary: float = 0.0, field: float = 170.0) -> Cameras:
     return Cameras.from_angles(
         primary, 0, sod_mm=1000, sdd_mm=1100, size=(SIDE, SIDE), pixel_mm=1.1 * field / SIDE,
-        isocenter=volume.center + torch.tensor([0.0, 0.0, z]),
+        isocenter=volume.center,
     )  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def steps() -> list[torch.Tensor]:
     display = Display(detail=Detail((3.0, 2.5, 2.0, 1.6, 1.3, 1.1), latitude=0.3, power=0.85))
     looks = [display]
     for more in (
-        {"texture": Texture(trabeculae=0.07, grain=0.004, length=1.5)},
+        {"texture": Texture(trabeculae=0.03, grain=0.003, width=0.5, length=1.0)},
         {"curve": Curve(low=0.05, bend=-0.6, slope=1.0)},
         {
             "shutter": Shutter((0.46, 0.47, 0.42, 0.44), 3.0, 0.02, 0.8),
@@ -76,7 +76,7 @@ def hardware() -> list[torch.Tensor]:
         wire((32.0, 6.0, -42.0), (-28.0, -4.0, 12.0)),
     ]
     z = 0.15 * knee.values.shape[0]
-    shaft = bone_section(knee, round(z))
+    shaft = section(knee, round(z), 300)
     side = shaft[shaft[:, 0].argmin()]
     plate = Plate(
         triple(np.array([side[0], shaft[:, 1].mean(), side[2] + 20])), (0, 0, 1), (-1, 0, 0)
@@ -88,12 +88,11 @@ def hardware() -> list[torch.Tensor]:
         (Cast((0.0, 0.8), hu=FIBREGLASS_HU, thickness_mm=4, seed=1)(wires[0](knee)), 90.0),
         (jewellery(hand), 0.0),
     ]
-    return [render(volume, camera(volume, primary), seed=None)[0] for volume, primary in dressed]
-
-
-def bone_section(volume: Volume, index: int) -> np.ndarray:
-    """World positions of the largest bone's voxels in a slice."""
-    return section(volume, index, 300)
+    fields = (170.0, 170.0, 170.0, 170.0, 230.0)
+    return [
+        render(volume, camera(volume, primary, field), seed=None)[0]
+        for (volume, primary), field in zip(dressed, fields, strict=True)
+    ]
 
 
 def section(volume: Volume, index: int, threshold: float) -> np.ndarray:
