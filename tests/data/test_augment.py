@@ -30,7 +30,7 @@ def patches(images: torch.Tensor) -> torch.Tensor:
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks that change nothing, so that an image still tells which patch came from where."""
-    monkeypatch.setattr(room, "sample_appearance", lambda rng: lambda image: image)
+    monkeypatch.setattr(room, "sample_appearance", lambda rng, look: lambda image: image)
 
 
 @pytest.mark.usefixtures("plain")

@@ -39,7 +39,8 @@ class Work(NamedTuple):
 
     `places` (view, (row, column, depth)): first pixel of each footprint's rectangle, then its first patch.
     `offsets` (row and column): from the first pixel of the first patch to the rectangle's.
-    `terms`: of `_footprints_of_one_axis`. `weights` (pixel): footprints in one view. `cells` (pixel): their maxima over columns.
+    `terms`: of `_footprints_of_one_axis`. `weights` (pixel): footprints in one view. `cells` (pixel): their maxima over
+    columns.
     `maxima` (view, patch): footprints' maxima. `voxels` (x, y, z, weight).
     `touched` (view), `values`, `patches` (view, patch): of one voxel, how many patches, with what maximum, and which.
     """
@@ -123,12 +124,10 @@ def _footprints_of_one_axis(scene, k, axis, voxels, places, terms, weights):
         terms[6, lane] = depth * (fb + row * rb + column * cb) - to_b * d0
         terms[7, lane], terms[8, lane] = depth * rb - to_b * r0, depth * cb - to_b * c0
         terms[9, lane], terms[10, lane], terms[11, lane] = to_a / depth, to_b / depth, 1.0 / depth
-    m00, maa, mbb = (
-        np.float32(scene.metric[axis, axis]), np.float32(scene.metric[a, a]), np.float32(scene.metric[b, b]),
-    )  # fmt: skip
-    m0a, m0b, mab = (
-        np.float32(2 * scene.metric[axis, a]), np.float32(2 * scene.metric[axis, b]), np.float32(2 * scene.metric[a, b]),
-    )  # fmt: skip
+    metric = scene.metric.astype(np.float32)
+    m00, maa, mbb = metric[axis, axis], metric[a, a], metric[b, b]
+    two = np.float32(2.0)
+    m0a, m0b, mab = two * metric[axis, a], two * metric[axis, b], two * metric[a, b]
     one, zero = np.float32(1.0), np.float32(0.0)
     for i in range(scene.shape[k, 0]):
         for j in range(scene.shape[k, 1]):

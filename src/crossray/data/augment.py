@@ -8,7 +8,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from crossray.data.sample import SampleConfig, enlarge
-from crossray.projection.appearance import sample_appearance
+from crossray.projection.appearance import Look, sample_appearance
 
 
 def cut_windows(
@@ -44,6 +44,7 @@ def augment(
     correspondence: Shaped[Tensor, "view view patch patch"],
     rng: np.random.Generator,
     thin: int = 1,
+    look: Look = "plain",
 ) -> dict[str, Tensor]:
     """A training sample: each view mirrored left to right by chance, all turned upside down by chance, new appearances.
 
@@ -54,6 +55,7 @@ def augment(
         correspondence: Their truth.
         rng: Source of randomness.
         thin: How many times fewer rays than pixels the line integrals have along a side.
+        look: Of the new appearances.
 
     Returns:
         `images` (view, row, column) in [0, 1] and `correspondence`, as the network is fed.
@@ -64,7 +66,10 @@ def augment(
         ([0] if upside_down else []) + ([1] if rng.random() < 0.5 else []) for _ in range(views)
     ]
     images = torch.stack(
-        [sample_appearance(rng)(view.flip(axes)) for view, axes in zip(lines, flips, strict=True)]
+        [
+            sample_appearance(rng, look=look)(view.flip(axes))
+            for view, axes in zip(lines, flips, strict=True)
+        ]
     )
     order = torch.arange(grid * grid).reshape(grid, grid)
     orders = [order.flip(axes).flatten() for axes in flips]

@@ -14,7 +14,7 @@ from crossray.errors import InputError
 from crossray.geometry import Cameras, sample_cameras
 from crossray.geometry.views import ViewSampling
 from crossray.projection import project
-from crossray.projection.appearance import sample_appearance
+from crossray.projection.appearance import Look, sample_appearance
 from crossray.volumes.table import cut_faces
 from crossray.volumes.volume import Volume
 
@@ -39,6 +39,7 @@ class SampleConfig:
         truth_block: The truth takes the volume averaged over squares of this many voxels in a slice; 1 is exact.
         truth_thin: The truth takes a detector of this many times fewer pixels along a side; 1 is exact.
         truth: False leaves the correspondence at 0, for samples that only serve as images.
+        look: Of the images, `plain` or `pacs`; poses that were kept serve both, so it is no part of the repr.
     """
 
     views: ViewSampling = field(default_factory=ViewSampling)
@@ -51,6 +52,7 @@ class SampleConfig:
     truth_block: int = 1
     truth_thin: int = 1
     truth: bool = True
+    look: Look = field(default="plain", repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +128,7 @@ def make_sample(
         config: What to draw.
 
     Raises:
-        InputError: A negative seed, a patch that does not divide the image, an unknown protocol or definition.
+        InputError: A negative seed, a patch that does not divide the image, an unknown protocol, definition or look.
     """
     if seed < 0:
         raise InputError(f"seed={seed} is negative; give a whole number from 0 up.")
@@ -138,7 +140,7 @@ def make_sample(
     isocenter = torch.from_numpy(source.anchors[rng.integers(len(source.anchors))])
     cameras = sample_cameras(rng, isocenter, config.views, source.reach_mm)
     lines = project_thin(source.attenuation, cameras, config.thin)
-    looks = [sample_appearance(rng) for _ in range(len(cameras))]
+    looks = [sample_appearance(rng, look=config.look) for _ in range(len(cameras))]
     images = enlarge(
         torch.stack([look(view) for look, view in zip(looks, lines, strict=True)]), config.thin
     )

@@ -108,7 +108,7 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         lines, matrix = lines[shown], matrix[shown[:, None], shown]
         if self.config.films:
             lines, matrix = cut_windows(lines, matrix, self.config.sample, rng)
-        sample = augment(lines, matrix, rng, self.config.sample.thin)
+        sample = augment(lines, matrix, rng, self.config.sample.thin, self.config.sample.look)
         sample["correspondence"] = sample["correspondence"].float() / 255
         return sample
 
