@@ -74,11 +74,11 @@ def frame() -> None:
     middle = pixels.mean(0)
     axes.plot(*np.transpose([source, middle]), color="#c0392b", linewidth=0.8, linestyle="--")
     axes.scatter(0, 0, 0, s=25, color=INK)
-    axes.text(*(-45 * up), "isocentre", color=INK, ha="center")
+    axes.text(*(-30 * up), "isocentre ", color=INK, ha="right")
     axes.set_axis_off()
     axes.set_aspect("equal", adjustable="datalim")
-    axes.view_init(elev=18, azim=-12)
-    axes.set_box_aspect(None, zoom=1.75)
+    axes.view_init(elev=24, azim=-20)
+    axes.set_box_aspect(None, zoom=2.15)
     _save(figure, "frame.png", dpi=110)
 
 

@@ -80,7 +80,7 @@ def test_examples_in_the_docstrings_hold(name):
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
 def test_examples_in_the_pages_hold(page):
-    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     failures, _ = doctest.testfile(
         str(page), module_relative=False, optionflags=flags, encoding="utf-8"
     )
