@@ -78,7 +78,7 @@ def frame() -> None:
     axes.set_axis_off()
     axes.set_aspect("equal", adjustable="datalim")
     axes.view_init(elev=24, azim=-20)
-    axes.set_box_aspect(None, zoom=2.15)
+    axes.set_box_aspect(None, zoom=1.6)
     _save(figure, "frame.png", dpi=110)
 
 
