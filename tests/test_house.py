@@ -78,6 +78,15 @@ def test_examples_in_the_docstrings_hold(name):
     assert runner.failures == 0
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_examples_in_the_pages_hold(page):
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    failures, _ = doctest.testfile(
+        str(page), module_relative=False, optionflags=flags, encoding="utf-8"
+    )
+    assert failures == 0
+
+
 def test_every_public_function_says_what_it_does():
     silent = []
     for path in SOURCES:

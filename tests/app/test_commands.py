@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from crossray.app import cli
+from crossray.volumes.phantom import phantom_side
 from crossray.volumes.volume import Volume
 
 
@@ -87,6 +88,37 @@ def test_render_a_phantom(capfd, tmp_path):
     expected = np.add(cameras["isocenter"], [0, 1000, 0])
     assert np.allclose(cameras["views"][0]["source"], expected, atol=1e-6)
     assert "2 views of phantom knee 3" in capfd.readouterr().out
+
+
+def test_render_projections_by_name(capfd, tmp_path):
+    names = ("--projection", "hand:pa", "--projection", "hand:lateral")
+    arguments = ("render", "--limb", "hand", "--size", 64, "--seed", 1, *names)
+    assert run(*arguments, "--out", tmp_path / "out") == 0
+    made = json.loads((tmp_path / "out/cameras.json").read_text())
+    assert made["made_from"]["projections"] == ["hand:pa", "hand:lateral"]
+    assert made["made_from"]["side"] == phantom_side("hand", 1) == "left"
+    # PA: from behind, 980 mm away. Fingers up at +z: a column of the film runs to -z.
+    assert np.allclose(np.subtract(made["views"][0]["source"], made["isocenter"]), [0, 980, 0])
+    assert made["views"][0]["row_step"][2] < 0
+    # Lateral, from the thumb's side: -x of a left hand that is held up.
+    assert np.allclose(np.subtract(made["views"][1]["source"], made["isocenter"]), [-950, 0, 0])
+
+    hand = ("render", "--limb", "hand", *names, "--out", tmp_path / "none")
+    assert "own angles" in refused(capfd, *hand, "--primary", 0)
+    assert "own angles" in refused(capfd, *hand, "--sod-mm", 900)
+    assert "hand:ap is no projection" in refused(capfd, *hand, "--projection", "hand:ap")
+    assert entries(tmp_path) == ["out"]
+
+
+def test_a_ct_does_not_know_its_side(capfd, tmp_path):
+    import SimpleITK
+
+    SimpleITK.WriteImage(
+        SimpleITK.GetImageFromArray(np.full((20, 20, 20), 40, dtype=np.int16)),
+        path := str(tmp_path / "ct.mha"),
+    )
+    knee = ("render", path, "--projection", "knee:lateral", "--out", tmp_path / "out")
+    assert "--side" in refused(capfd, *knee)
 
 
 def test_render_again_gives_the_same_bytes(tmp_path):

@@ -54,7 +54,7 @@ def within(values: torch.Tensor, low: float, high: float) -> bool:
     return bool(((values >= low - 1e-9) & (values <= high + 1e-9)).all())
 
 
-@pytest.mark.parametrize("protocol", ["clinical", "inside", "uniform"])
+@pytest.mark.parametrize("protocol", ["clinical", "inside", "uniform", "around"])
 @pytest.mark.parametrize("size", [(64, 64), (32, 64)])
 def test_distances_field_and_offset_keep_to_their_ranges(protocol, size):
     offsets = []
@@ -118,6 +118,21 @@ def test_uniform_directions_cover_the_sphere_evenly():
         assert float((ranks - even).abs().max()) < 0.1
     counts = torch.histc(roll, 6, -180, 180)
     assert float((counts / len(roll) - 1 / 6).abs().max()) < 0.05
+
+
+def test_around_is_uniform_but_apart():
+    """Two directions at random come nearer than 20 degrees, or to opposite, with probability 1 - cos 20 = 0.06."""
+    near = 0
+    for seed in range(80):
+        one, other = beams(draw(seed, ViewSampling(protocol="around")))
+        assert abs(float(one @ other)) <= math.cos(math.radians(20)) + 1e-12
+        uniform = draw(seed, ViewSampling(protocol="uniform"))
+        first, second = beams(uniform)
+        close = abs(float(first @ second)) > math.cos(math.radians(20))
+        near += close
+        if not close:  # what need not be drawn again is the same
+            torch.testing.assert_close(torch.stack([one, other]), beams(uniform))
+    assert 1 <= near <= 14
 
 
 def test_the_same_seed_gives_the_same_cameras():
@@ -209,7 +224,7 @@ def test_what_cannot_be_drawn_is_refused():
     sampling = ViewSampling()
     object.__setattr__(sampling, "protocol", "lateral")  # past the tests' own check of types
     with pytest.raises(
-        InputError, match="'lateral' is unknown; choose one of clinical, inside, uniform"
+        InputError, match="'lateral' is unknown; choose one of clinical, inside, uniform, around"
     ):
         sampling.__post_init__()
     with pytest.raises(InputError, match="views=0"):

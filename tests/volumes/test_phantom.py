@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from crossray.errors import InputError
-from crossray.volumes.phantom import phantom
+from crossray.volumes.phantom import phantom, phantom_side
 from crossray.volumes.volume import Volume
 
 LIMBS = ("hand", "knee", "ankle")
@@ -58,6 +58,17 @@ def test_air_lies_all_round_beside_the_limb(name: str, seed: int):
         assert (face == -1000).all()
     distal = {"hand": hu[-1], "ankle": hu[0]}.get(name)
     assert distal is None or (distal == -1000).all()
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_fibula_is_on_the_outside_of_the_side_it_says(seed: int):
+    volume = limb("knee", seed)
+    lowest = volume.values[4].numpy() > 300
+    labels, _ = ndimage.label(ndimage.binary_fill_holes(lowest))
+    sizes = np.bincount(labels.ravel())[1:]
+    tibia, fibula = np.argsort(sizes)[::-1][:2] + 1
+    (_, tibia_x), (_, fibula_x) = ndimage.center_of_mass(labels > 0, labels, [tibia, fibula])
+    assert phantom_side("knee", seed) == ("left" if fibula_x > tibia_x else "right")
 
 
 @pytest.mark.parametrize("name", LIMBS)

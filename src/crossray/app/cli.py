@@ -7,7 +7,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,6 +42,13 @@ class Limb(StrEnum):
     hand = "hand"
     knee = "knee"
     ankle = "ankle"
+
+
+class Side(StrEnum):
+    """Which limb of the two."""
+
+    left = "left"
+    right = "right"
 
 
 class Preset(StrEnum):
@@ -135,8 +142,18 @@ def render(  # noqa: PLR0913  a camera has as many numbers as it has
         list[float] | None, typer.Option(help="Secondary angle in degrees, cranial +.")
     ] = None,
     roll: Annotated[list[float] | None, typer.Option(help="Roll about the beam, degrees.")] = None,
-    sod_mm: Annotated[float, typer.Option(help="Source to isocentre, mm.")] = 1000.0,
-    sdd_mm: Annotated[float, typer.Option(help="Source to detector, mm.")] = 1100.0,
+    sod_mm: Annotated[float | None, typer.Option(help="Source to isocentre, mm: 1000.")] = None,
+    sdd_mm: Annotated[float | None, typer.Option(help="Source to detector, mm: 1100.")] = None,
+    projection: Annotated[
+        list[str] | None,
+        typer.Option(help="Instead of angles: a projection's name, as knee:ap; once a view."),
+    ] = None,
+    side: Annotated[
+        Side | None, typer.Option(help="The limb's side, for --projection; a phantom knows it.")
+    ] = None,
+    raised: Annotated[
+        bool, typer.Option("--raised", help="The CT's arm lies above the head, fingers up.")
+    ] = False,
     size: Annotated[int, typer.Option(min=32, help="Pixels along a side.")] = 512,
     field_mm: Annotated[
         float, typer.Option(help="Side of the field at the isocentre, mm; 0: the whole limb.")
@@ -145,20 +162,29 @@ def render(  # noqa: PLR0913  a camera has as many numbers as it has
 ) -> None:
     """Render radiographs of a CT or a phantom, with their cameras and the true correspondence.
 
-    Angles default to AP and lateral (--primary 0 --primary 90); one value serves all views. Beside the matrix,
-    correspondence.npz holds what becomes of each patch in each other view: 0 seen, 1 outside of it, 2 air.
+    Angles default to AP and lateral (--primary 0 --primary 90); one value serves all views. A projection by name is
+    hung as its film would be: --projection knee:ap --projection knee:lateral. Beside the matrix, correspondence.npz
+    holds what becomes of each patch in each other view: 0 seen, 1 outside of it, 2 air.
     """
-    from crossray.app.commands.render import Geometry, load, render
+    from crossray.app.commands.render import Geometry, NamedGeometry, load, render
 
-    geometry = Geometry(
-        primary=tuple(primary or (0.0, 90.0)),
-        secondary=tuple(secondary or (0.0,)),
-        roll=tuple(roll or (0.0,)),
-        sod_mm=sod_mm,
-        sdd_mm=sdd_mm,
-        size=size,
-        field_mm=field_mm,
-    )
+    asked = {"primary": primary, "secondary": secondary, "roll": roll}
+    given: dict[str, Any] = {name: tuple(angles) for name, angles in asked.items() if angles}
+    distances = {"sod_mm": sod_mm, "sdd_mm": sdd_mm}
+    given |= {name: mm for name, mm in distances.items() if mm is not None}
+    if projection and given:
+        raise InputError(
+            "A --projection brings its own angles and distances; leave out --primary, --secondary, --roll, --sod-mm "
+            "and --sdd-mm."
+        )
+    if projection:
+        geometry = NamedGeometry(
+            projections=tuple(projection), side=side.value if side else None, raised=raised,
+            size=size, field_mm=field_mm,
+        )  # fmt: skip
+        geometry = geometry.of_phantom(limb.value, seed) if limb else geometry
+    else:
+        geometry = Geometry(size=size, field_mm=field_mm, **given)
     volume = load(ct, limb.value if limb else None, seed, series)
     render(volume, geometry, seed, out)
 

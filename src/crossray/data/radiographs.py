@@ -7,7 +7,7 @@ import contextlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crossray.errors import InputError
+from crossray.geometry.dicom import PixelKind, read_geometry
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -23,8 +24,6 @@ MAX_PIXELS = 100_000_000
 """Images beyond 100 megapixels are refused before they are decoded: no radiograph is that large."""
 
 _DICOM_SUFFIXES = {".dcm", ".dicom", ".dic", ".ima"}
-
-PixelSize = Literal["detector", "corrected", "unknown"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,7 +42,7 @@ class Radiograph:
 
     pixels: Float[Tensor, "row column"]
     pixel_mm: tuple[float, float] | None = None
-    pixel_mm_kind: PixelSize = "unknown"
+    pixel_mm_kind: PixelKind = "unknown"
     name: str = "radiograph"
     view: str | None = None
     laterality: str | None = None
@@ -140,14 +139,14 @@ def _read_dicom(path: Path) -> Radiograph:
             raise
         except Exception as error:  # and so do parsers of headers
             raise _damaged(path, error) from error
-    pixel_mm, kind = _pixel_mm(dataset)
+    geometry = read_geometry(dataset)
     return Radiograph(
         pixels=_stretch(values, path),
-        pixel_mm=pixel_mm,
-        pixel_mm_kind=kind,
+        pixel_mm=geometry.pixel_mm,
+        pixel_mm_kind=geometry.pixel_kind,
         name=path.stem,
-        view=_text(dataset, "ViewPosition"),
-        laterality=_text(dataset, "ImageLaterality") or _text(dataset, "Laterality"),
+        view=geometry.view,
+        laterality=geometry.laterality,
     )
 
 
@@ -188,35 +187,6 @@ def _decode(dataset: "Dataset", path: Path) -> np.ndarray:
             f"{path} is encoded as {syntax.name} and cannot be decoded here; convert it to an uncompressed or"
             " losslessly compressed transfer syntax (for example with gdcmconv --raw or dcmdjpeg)."
         ) from error
-
-
-def _pixel_mm(dataset: "Dataset") -> tuple[tuple[float, float] | None, PixelSize]:
-    """Pixel size (rows, columns) in mm and where it holds, by the rules of DICOM PS3.3 10.7.1.3."""
-    at_detector = _two_positive(
-        dataset.get("ImagerPixelSpacing") or dataset.get("NominalScannedPixelSpacing")
-    )
-    stated = _two_positive(dataset.get("PixelSpacing"))
-    if stated is None:
-        return at_detector, "unknown" if at_detector is None else "detector"
-    if dataset.get("PixelSpacingCalibrationType") or (
-        at_detector is not None and at_detector != stated
-    ):
-        return stated, "corrected"
-    return stated, "unknown" if at_detector is None else "detector"
-
-
-def _two_positive(value: object) -> tuple[float, float] | None:
-    """A pair of positive numbers, or None for anything else a header may hold."""
-    try:
-        first, second = (float(part) for part in value)  # pyright: ignore[reportGeneralTypeIssues]
-    except (TypeError, ValueError):
-        return None
-    return (first, second) if 0 < first < float("inf") and 0 < second < float("inf") else None
-
-
-def _text(dataset: "Dataset", keyword: str) -> str | None:
-    """A header's text, None where it is absent or blank."""
-    return str(dataset.get(keyword) or "").strip() or None
 
 
 def _grey(colour: np.ndarray) -> np.ndarray:

@@ -12,7 +12,8 @@ from torch import Tensor
 from crossray.errors import InputError
 from crossray.geometry.camera import Cameras
 
-Protocol = Literal["clinical", "inside", "uniform"]
+Protocol = Literal["clinical", "inside", "uniform", "around"]
+_FREE = ("uniform", "around")
 _HALF_WINDOW = 0.64
 """Half a window's height along the limb in fields, with room for roll and tilt."""
 _CLINICAL_PRIMARY = (0.0, 90.0, 45.0, -45.0)
@@ -25,7 +26,9 @@ class ViewSampling:
     Args:
         protocol: `clinical`: AP, lateral or an oblique at 45 degrees, each `jitter_deg` off, at least `apart_deg`
             apart. `inside`: the same, but the field shrinks, not below its lower limit, to what a short volume can
-            show without its cut ends. `uniform`: directions uniform on the sphere, any roll.
+            show without its cut ends. `uniform`: directions uniform on the sphere, any roll. `around`: the same, but at
+            least `apart_deg` apart. The paper says no more of its views than that they come in pairs of random poses
+            around the limb; this is one reading of it, not known to be theirs.
         views: How many.
         size: Detector rows and columns.
         field_mm: Range of the side of the field at the isocentre; one draw a sample.
@@ -34,7 +37,7 @@ class ViewSampling:
         gap_mm: Range of the distance from isocentre to detector.
         roll_deg: Largest roll (clinical).
         jitter_deg: Largest error of each positioner angle (clinical).
-        apart_deg: Least angle between two beams (clinical).
+        apart_deg: Least angle between two beams, also head on (all but uniform).
     """
 
     protocol: Protocol = "clinical"
@@ -84,13 +87,9 @@ def sample_cameras(
     if reach_mm is not None and sampling.protocol == "inside":
         high = min(high, max(low, (reach_mm[1] - reach_mm[0]) / (2 * half)))
     field = rng.uniform(low, high)
-    if reach_mm is not None and sampling.protocol != "uniform":
+    if reach_mm is not None and sampling.protocol not in _FREE:
         isocenter = _moved_within(isocenter, half * field, reach_mm)
-    angles = (
-        _clinical_angles(rng, sampling)
-        if sampling.protocol != "uniform"
-        else _uniform_angles(rng, sampling)
-    )
+    angles = _angles(rng, sampling)
     sod = rng.uniform(*sampling.sod_mm, sampling.views)
     sdd = sod + rng.uniform(*sampling.gap_mm, sampling.views)
     pixel = field / max(sampling.size) * sdd / sod
@@ -119,23 +118,33 @@ def _moved_within(
     return torch.stack([isocenter[0], isocenter[1], torch.tensor(z, dtype=isocenter.dtype)])
 
 
-def _clinical_angles(rng: np.random.Generator, sampling: ViewSampling) -> np.ndarray:
-    """(view, 3) primary, secondary, roll in degrees; pairwise at least `apart_deg` apart."""
+def _angles(rng: np.random.Generator, sampling: ViewSampling) -> np.ndarray:
+    """(view, 3) primary, secondary, roll in degrees; pairwise at least `apart_deg` apart but for `uniform`."""
+    draw = _uniform_angles if sampling.protocol in _FREE else _clinical_angles
+    pairs = np.triu_indices(sampling.views, 1)
     for _ in range(1000):
-        primary = (
-            rng.choice(_CLINICAL_PRIMARY, sampling.views)
-            + rng.uniform(-1, 1, sampling.views) * sampling.jitter_deg
-        )
-        secondary = rng.uniform(-1, 1, sampling.views) * sampling.jitter_deg
-        roll = rng.uniform(-1, 1, sampling.views) * sampling.roll_deg
-        beams = _beams(primary, secondary)
-        cosines = np.abs(beams @ beams.T)[np.triu_indices(sampling.views, 1)]
-        if (cosines <= np.cos(np.radians(sampling.apart_deg))).all():
-            return np.stack([primary, secondary, roll], 1)
+        angles = draw(rng, sampling)
+        beams = _beams(angles[:, 0], angles[:, 1])
+        cosines = np.abs(beams @ beams.T)[pairs]
+        if (
+            sampling.protocol == "uniform"
+            or (cosines <= np.cos(np.radians(sampling.apart_deg))).all()
+        ):
+            return angles
     raise InputError(
-        f"No {sampling.views} clinical views lie {sampling.apart_deg} degrees apart; "
+        f"No {sampling.views} {sampling.protocol} views lie {sampling.apart_deg} degrees apart; "
         "ask for fewer views or a smaller angle."
     )
+
+
+def _clinical_angles(rng: np.random.Generator, sampling: ViewSampling) -> np.ndarray:
+    """(view, 3) primary, secondary, roll in degrees: AP, lateral and obliques, each a little off."""
+    primary = (
+        rng.choice(_CLINICAL_PRIMARY, sampling.views)
+        + rng.uniform(-1, 1, sampling.views) * sampling.jitter_deg
+    )
+    secondary = rng.uniform(-1, 1, sampling.views) * sampling.jitter_deg
+    return np.stack([primary, secondary, rng.uniform(-1, 1, sampling.views) * sampling.roll_deg], 1)
 
 
 def _uniform_angles(rng: np.random.Generator, sampling: ViewSampling) -> np.ndarray:

@@ -4,6 +4,8 @@ The embedded default of demo and tests and part of the training data. Bones are 
 a compact shell, sponge and marrow (`tissue`); their places and proportions are those of adult atlases (`limb_*`).
 """
 
+from typing import Literal
+
 import numpy as np
 import torch
 
@@ -11,7 +13,7 @@ from crossray.errors import InputError
 from crossray.volumes.limb_ankle import ankle
 from crossray.volumes.limb_hand import hand
 from crossray.volumes.limb_knee import knee
-from crossray.volumes.tissue import Grid, build
+from crossray.volumes.tissue import Grid, Limb, build
 from crossray.volumes.volume import Volume
 
 _LIMBS = {"hand": hand, "knee": knee, "ankle": ankle}
@@ -36,16 +38,11 @@ def phantom(limb: str, seed: int = 0, spacing_mm: float = 1.0) -> Volume:
     Raises:
         InputError: Unknown limb, a negative seed, or a spacing out of range.
     """
-    if limb not in _LIMBS:
-        raise InputError(f"The limb is {limb!r}; choose one of {', '.join(_LIMBS)}.")
-    if seed < 0:
-        raise InputError(f"The phantom's seed is {seed}; give a whole number from 0.")
+    model, rng = _person(limb, seed)
     if not _FINEST_MM <= spacing_mm <= _COARSEST_MM:
         raise InputError(
             f"The phantom's spacing is {spacing_mm} mm; give {_FINEST_MM} to {_COARSEST_MM} mm."
         )
-    rng = np.random.default_rng([list(_LIMBS).index(limb), seed])
-    model = _LIMBS[limb](rng)
     step = spacing_mm / model.scale
     counts = np.ceil((model.upper - model.lower) / step).astype(int)
     middle = (model.upper + model.lower) / 2
@@ -68,3 +65,23 @@ def phantom(limb: str, seed: int = 0, spacing_mm: float = 1.0) -> Volume:
     world_from_voxel = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
     world_from_voxel[:3, 3] = -(counts - 1) / 2 * spacing_mm
     return Volume(values, torch.from_numpy(world_from_voxel), f"phantom {limb} {seed}")
+
+
+def phantom_side(limb: str, seed: int = 0) -> Literal["left", "right"]:
+    """Which of the two limbs the phantom of this seed is.
+
+    Raises:
+        InputError: Unknown limb or a negative seed.
+    """
+    model, _ = _person(limb, seed)
+    return "right" if model.mirrored else "left"
+
+
+def _person(limb: str, seed: int) -> tuple[Limb, np.random.Generator]:
+    """The limb that a seed draws, and the generator after it."""
+    if limb not in _LIMBS:
+        raise InputError(f"The limb is {limb!r}; choose one of {', '.join(_LIMBS)}.")
+    if seed < 0:
+        raise InputError(f"The phantom's seed is {seed}; give a whole number from 0.")
+    rng = np.random.default_rng([list(_LIMBS).index(limb), seed])
+    return _LIMBS[limb](rng), rng

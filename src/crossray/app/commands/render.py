@@ -1,7 +1,7 @@
 """`crossray render`: radiographs of a CT or a phantom, with cameras and truth."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,11 @@ from torch import Tensor
 from crossray.correspondence import correspondence, visibility
 from crossray.errors import InputError
 from crossray.geometry import Cameras
+from crossray.geometry.projections import RAISED, Side, named_cameras
 from crossray.matching.files import all_or_none
 from crossray.projection.appearance import render as render_radiographs
 from crossray.volumes.io import read_ct
-from crossray.volumes.phantom import phantom
+from crossray.volumes.phantom import phantom, phantom_side
 from crossray.volumes.table import remove_table
 from crossray.volumes.volume import Volume
 
@@ -24,8 +25,33 @@ MARGIN = 1.05
 """The field of a whole limb, relative to the limb's longest side."""
 
 
-@dataclass(frozen=True)
-class Geometry:
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """The detector of all views.
+
+    Args:
+        size: Pixels along each side.
+        field_mm: Side of the field at the isocentre; 0 for the whole limb.
+    """
+
+    size: int = 512
+    field_mm: float = 0.0
+
+    def field_of(self, volume: Volume) -> float:
+        """Side of the field at the isocentre, mm.
+
+        Raises:
+            InputError: A negative field.
+        """
+        if self.field_mm < 0:
+            raise InputError(f"--field-mm is {self.field_mm}; give a positive size in mm, or 0.")
+        z, y, x = volume.values.shape
+        sides = [n * step for n, step in zip((x, y, z), volume.spacing, strict=True)]
+        return self.field_mm or MARGIN * max(sides)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry(Film):
     """Where the views are taken from; angles in degrees, one for all views or one a view.
 
     Args:
@@ -34,8 +60,6 @@ class Geometry:
         roll: Rotation of the detector about the beam.
         sod_mm: Source to isocentre, the volume's centre.
         sdd_mm: Source to detector.
-        size: Pixels along each side of the detector.
-        field_mm: Side of the field at the isocentre; 0 for the whole limb.
     """
 
     primary: tuple[float, ...] = (0.0, 90.0)
@@ -43,8 +67,6 @@ class Geometry:
     roll: tuple[float, ...] = (0.0,)
     sod_mm: float = 1000.0
     sdd_mm: float = 1100.0
-    size: int = 512
-    field_mm: float = 0.0
 
     def cameras(self, volume: Volume) -> Cameras:
         """The cameras around a volume's centre.
@@ -52,8 +74,6 @@ class Geometry:
         Raises:
             InputError: Numbers of angles that do not fit each other, or distances that make no camera.
         """
-        if self.field_mm < 0:
-            raise InputError(f"--field-mm is {self.field_mm}; give a positive size in mm, or 0.")
         return Cameras.from_angles(
             self.primary,
             self.secondary,
@@ -65,11 +85,43 @@ class Geometry:
             isocenter=volume.center,
         )
 
-    def field_of(self, volume: Volume) -> float:
-        """Side of the field at the isocentre, mm."""
-        z, y, x = volume.values.shape
-        sides = [n * step for n, step in zip((x, y, z), volume.spacing, strict=True)]
-        return self.field_mm or MARGIN * max(sides)
+
+@dataclass(frozen=True, kw_only=True)
+class NamedGeometry(Film):
+    """Projections by name, nominal.
+
+    Args:
+        projections: Names such as "knee:ap".
+        side: Of the limb; None where nobody said.
+        raised: The arm was scanned above the head.
+    """
+
+    projections: tuple[str, ...]
+    side: Side | None = None
+    raised: bool = False
+
+    def of_phantom(self, limb: str, seed: int) -> "NamedGeometry":
+        """The same projections of a phantom, which knows its side and how it lies."""
+        return replace(self, side=self.side or phantom_side(limb, seed), raised=limb == "hand")
+
+    def cameras(self, volume: Volume) -> Cameras:
+        """The cameras around a volume's centre.
+
+        Raises:
+            InputError: Unknown names, or a side that nobody said.
+        """
+        if self.side is None:
+            raise InputError(
+                "A CT does not say which limb it shows, and films of left and right differ; add --side left or right."
+            )
+        return named_cameras(
+            self.projections,
+            self.side,
+            volume.center,
+            size=(self.size, self.size),
+            field_mm=self.field_of(volume),
+            world_from_limb=RAISED if self.raised else None,
+        )
 
 
 def load(ct: Path | None, limb: str | None, seed: int, series: str | None) -> Volume:
@@ -85,7 +137,7 @@ def load(ct: Path | None, limb: str | None, seed: int, series: str | None) -> Vo
     return remove_table(read_ct(ct, series))
 
 
-def render(volume: Volume, geometry: Geometry, seed: int, out: Path) -> None:
+def render(volume: Volume, geometry: Geometry | NamedGeometry, seed: int, out: Path) -> None:
     """Render, and write the views, a contact sheet, the cameras and the true correspondence."""
     cameras = geometry.cameras(volume)
     images = render_radiographs(volume, cameras, seed=seed)
@@ -128,7 +180,9 @@ def write_sheet(path: Path, images: Float[Tensor, "view row column"]) -> None:
     Image.fromarray(sheet.numpy()).save(path)
 
 
-def _cameras_json(cameras: Cameras, geometry: Geometry, volume: Volume, seed: int) -> str:
+def _cameras_json(
+    cameras: Cameras, geometry: Geometry | NamedGeometry, volume: Volume, seed: int
+) -> str:
     """The cameras as vectors in LPS mm, and what they were made from."""
     vectors = ("source", "first_pixel", "column_step", "row_step")
     content = {
