@@ -33,28 +33,21 @@ def _weight(value, curve):
     return value if slope == 0.0 else 1.0 / (1.0 + math.exp(slope * (midpoint - value)))
 
 
-@njit(error_model="numpy")
-def _locate_row(scene, k, lines, across, first, last, bounds):
-    """Fill `bounds` (view; first and last row, first and last column; x) with the patches footprints can touch.
+@njit(inline="always", error_model="numpy")
+def _locate(scene, lines, x, bounds):
+    """Fill `bounds` (view; first and last row, first and last column; x) with the patches that voxel x can touch.
 
-    `lines` (view, 3) is the projection of the row's voxel 0, `across` holds 0.0, 1.0 and so on. Beside the detector the
-    first lies behind the last.
+    `lines` (view, 3) is the projection of the row's voxel 0. Beside the detector the first lies behind the last.
     """
-    matrices, half, grid, per_patch = scene.matrices, scene.half, scene.grid, 1.0 / scene.patch
-    step_row, step_column, step_depth = matrices[k, 0, 0], matrices[k, 1, 0], matrices[k, 2, 0]
-    row, column, depth = lines[k, 0], lines[k, 1], lines[k, 2]
-    half_row, half_column = half[k, 0], half[k, 1]
-    last_row, last_column = grid[0] - 1.0, grid[1] - 1.0
-    top, bottom, left, right = bounds[k, 0], bounds[k, 1], bounds[k, 2], bounds[k, 3]
-    # np.floor, not math.floor, and `across`, not x: of conversions between whole numbers the compiler makes no vectors.
-    for x in range(first, last):
-        scale = 1.0 / (step_depth * across[x] + depth)
-        at = (step_row * across[x] + row) * scale
-        top[x] = np.int32(max(0.0, np.floor((at - half_row) * per_patch)))
-        bottom[x] = np.int32(min(last_row, np.floor((at + half_row) * per_patch)))
-        at = (step_column * across[x] + column) * scale
-        left[x] = np.int32(max(0.0, np.floor((at - half_column) * per_patch)))
-        right[x] = np.int32(min(last_column, np.floor((at + half_column) * per_patch)))
+    half, per_patch = scene.half, 1.0 / scene.patch
+    for k in range(len(bounds)):
+        scale = 1.0 / (scene.matrices[k, 2, 0] * x + lines[k, 2])
+        for i in range(2):
+            center = (scene.matrices[k, i, 0] * x + lines[k, i]) * scale
+            bounds[k, 2 * i, x] = max(0.0, np.floor((center - half[k, i]) * per_patch))
+            bounds[k, 2 * i + 1, x] = min(
+                scene.grid[i] - 1.0, np.floor((center + half[k, i]) * per_patch)
+            )
 
 
 @njit(inline="always")
@@ -120,30 +113,21 @@ def _slices(count):
     return order
 
 
-@njit(fastmath=True)
-def _highest(line):
-    """The largest value of a row: finite, so that the compiler may take many at once."""
-    top = line[0]
-    for x in range(1, len(line)):
-        top = max(top, line[x])
-    return top
-
-
 @njit
 def _stretch(line, least):
-    """The first voxel of a row from `least` up, and the one after the last; (0, 0) where there is none."""
-    if _highest(line) < least:
-        return 0, 0
+    """The first voxel of a row from `least` up, and the one after the last; the same twice where there is none."""
     first, last = 0, len(line)
-    while line[first] < least:
+    while first < last and line[first] < least:
         first += 1
-    while line[last - 1] < least:
+    while first < last and line[last - 1] < least:
         last -= 1
     return first, last
 
 
 @njit(error_model="numpy")
-def _add_row(out, reached, scene, work, count, bounds, line, y, z, first, last, low, high, curve):
+def _add_row(
+    out, reached, scene, work, count, lines, bounds, line, y, z, first, last, low, high, curve
+):  # fmt: skip
     """Add a row's voxels of values in [low, high) to the `count` waiting ones, or pass over them.
 
     Returns:
@@ -155,15 +139,19 @@ def _add_row(out, reached, scene, work, count, bounds, line, y, z, first, last, 
         for x in range(start, end):
             if top < line[x] < high:
                 top = line[x]
-        if top < low or (
-            scene.normalise
-            and _settled(reached, scene, _weight(top, curve), bounds, start, end - 1)
+        if top < low:
+            continue
+        _locate(scene, lines, start, bounds)
+        _locate(scene, lines, end - 1, bounds)
+        if scene.normalise and _settled(
+            reached, scene, _weight(top, curve), bounds, start, end - 1
         ):
             continue
         for x in range(start, end):
             if not low <= line[x] < high:
                 continue
             weight = _weight(line[x], curve)
+            _locate(scene, lines, x, bounds)
             if weight <= 0.0 or (
                 scene.normalise and _settled(reached, scene, weight, bounds, x, x)
             ):
@@ -188,7 +176,7 @@ def _add_slices(
     scene = make_scene((nx, ny, nz), vectors, metric, matrices, half, grid, patch, options)
     work = make_work(scene)
     lines, bounds = np.zeros((views, 3)), np.zeros((views, 4, nx), np.int32)
-    across, count = np.arange(nx) * 1.0, 0
+    count = 0
     for low, high in ((split, np.inf), (lowest, split)):
         for z in _slices(nz)[worker::workers]:
             for y in range(ny):
@@ -200,9 +188,9 @@ def _add_slices(
                     for i in range(3):
                         m = matrices[k, i]
                         lines[k, i] = m[1] * y + m[2] * z + m[3]
-                    _locate_row(scene, k, lines, across, first, last, bounds)
                 count = _add_row(
-                    out, reached, scene, work, count, bounds, line, y, z, first, last, low, high, (midpoint, slope)
+                    out, reached, scene, work, count, lines, bounds, line, y, z, first, last, low, high,
+                    (midpoint, slope),
                 )  # fmt: skip
     if count:
         _add_voxels(out, reached, scene, work, count)

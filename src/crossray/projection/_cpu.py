@@ -176,7 +176,9 @@ def _march_packet(flat, base, stride, steps, stride_a, stride_b, lanes, offsets)
                 offsets[lane] + np.int32(j * step_a) + np.int32(k * step_b)
             )
         for first in range(0, LANES, WIDTH):
-            load_corners(flat, base, cells, first, stride_a, stride_b, lanes, _CORNERS + first)
+            load_corners(  # pyright: ignore[reportCallIssue]: numba itself gives the first argument
+                flat, base, cells, first, stride_a, stride_b, lanes, _CORNERS + first
+            )
         for lane in range(LANES):
             near, far = lanes[_CORNERS + lane], lanes[_CORNERS + LANES + lane]
             lower = near + lanes[_FRACTION_B + lane] * (far - near)
