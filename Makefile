@@ -7,9 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Compiling every file of torch ahead takes longer than the rest of the installation.
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
-CODE := src tests $(wildcard benchmarks)
+CODE := src tests benchmarks docs/pictures.py
 
-.PHONY: demo picture test check static format constraints clean .venv
+.PHONY: demo picture pictures test check static format constraints clean .venv
 
 demo: $(VENV)/.base
 	$(BIN)/crossray demo --out out/demo
@@ -18,6 +18,14 @@ demo: $(VENV)/.base
 picture: demo
 	mkdir -p docs/images
 	cp out/demo/matches.png docs/images/readme.png
+
+# The pictures of the other pages.
+pictures: $(VENV)/.base
+	$(BIN)/python docs/pictures.py
+	$(BIN)/python benchmarks/physics.py
+	$(BIN)/python benchmarks/looks.py docs/images/looks.png
+	$(BIN)/python benchmarks/truth_figure.py docs/images/truth.png
+	$(BIN)/python benchmarks/registration.py --starts 1 --picture docs/images/registration.png
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest

@@ -32,9 +32,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+from peers import nanodrr
+
 from crossray.correspondence import correspondence
 from crossray.geometry import Cameras
-from crossray.geometry.formats import to_nanodrr
 from crossray.projection import project
 from crossray.volumes.volume import Volume
 
@@ -103,31 +104,6 @@ def seen(volume: Volume, primary: list[float], secondary: list[float], size: int
     )  # fmt: skip
 
 
-def nanodrr_projector(mu: Volume, cameras: Cameras) -> Work | None:
-    """nanodrr's projector of the same views; None where it is absent."""
-    try:
-        from nanodrr.data import Subject
-        from nanodrr.drr import DRR
-    except ImportError:
-        return None
-    ras_from_lps = torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=torch.float64).diag()
-    world = ras_from_lps @ mu.world_from_voxel
-    image = mu.values[None, None]
-    subject = Subject(
-        image, torch.zeros_like(image), world.float(), torch.linalg.inv(world).float(),
-        Subject._make_voxel_to_grid(image.shape), torch.zeros(3), max_label=0, convert_to_mu=False,
-    ).to(DEVICE)  # fmt: skip
-    given = to_nanodrr(cameras)
-    drr = DRR(given.k_inv[:1].float(), given.sdd[:1].float(), given.height, given.width).to(DEVICE)
-    rt_inv, samples = given.rt_inv.float().to(DEVICE), mu.values.shape[0]
-
-    def once() -> torch.Tensor:
-        with torch.no_grad():
-            return drr(subject, rt_inv, n_samples=samples, backend=PEER)[:, 0]
-
-    return once
-
-
 def bandwidth() -> float:
     """Bytes a second that a copy on the device reads and writes."""
     source = torch.empty(1 << 28, device=DEVICE)
@@ -138,7 +114,7 @@ def bandwidth() -> float:
 
 def projector(mu: Volume, cameras: Cameras, copied: float) -> dict[str, object]:
     """One row: our projector and nanodrr's."""
-    peer = nanodrr_projector(mu, cameras)
+    peer = nanodrr(mu, cameras, DEVICE, PEER)
     ours, theirs = timed(lambda: project(mu, cameras), peer)
     views, side, rays = len(cameras), mu.values.shape[0], cameras.size[0] * cameras.size[1]
     row: dict[str, object] = {
