@@ -59,6 +59,14 @@ class Preset(StrEnum):
     paper = "paper"
 
 
+class Look(StrEnum):
+    """How rendered radiographs look."""
+
+    plain = "plain"
+    pacs = "pacs"
+    film = "film"
+
+
 class Definition(StrEnum):
     """What counts as the true correspondence."""
 
@@ -158,6 +166,9 @@ def render(  # noqa: PLR0913  a camera has as many numbers as it has
     field_mm: Annotated[
         float, typer.Option(help="Side of the field at the isocentre, mm; 0: the whole limb.")
     ] = 0.0,
+    look: Annotated[
+        Look, typer.Option(help="plain; as an archive shows it; or with a tube's physics too.")
+    ] = Look.plain,
     seed: Seed = 0,
 ) -> None:
     """Render radiographs of a CT or a phantom, with their cameras and the true correspondence.
@@ -186,7 +197,7 @@ def render(  # noqa: PLR0913  a camera has as many numbers as it has
     else:
         geometry = Geometry(size=size, field_mm=field_mm, **given)
     volume = load(ct, limb.value if limb else None, seed, series)
-    render(volume, geometry, seed, out)
+    render(volume, geometry, seed, out, look.value)
 
 
 @app.command("inspect")

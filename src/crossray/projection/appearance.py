@@ -122,16 +122,16 @@ def render(
     cameras: Cameras,
     seed: int | None = 0,
     kev: float = 60.0,
-    look: Look = "plain",
+    look: Look | Literal["film"] = "plain",
 ) -> Float[Tensor, "view row column"]:
-    """Radiographs of a CT: attenuation, line integrals, and an appearance drawn from the seed for each view.
+    """Radiographs of a CT, with an appearance drawn from the seed for each view.
 
     Args:
         volume: Hounsfield units.
         cameras: One or more views.
-        seed: Draws the appearances; None gives every view the plain one.
-        kev: Photon energy in keV.
-        look: Which appearances the seed draws.
+        seed: Draws the appearances; None gives every view the default one.
+        kev: Photon energy in keV; `film` has a tube's spectrum instead.
+        look: Which appearances the seed draws; `film` is a measured exposure (`physics.expose`) as an archive shows it.
 
     Returns:
         Display values in [0, 1], bone bright, float32.
@@ -141,10 +141,19 @@ def render(
     """
     if seed is not None and seed < 0:
         raise InputError(f"seed={seed} is negative; give a whole number from 0 up.")
-    lines = project(volume.attenuation(kev), cameras)
-    rng = np.random.default_rng(seed)
-    drawn = [
-        Appearance() if seed is None else sample_appearance(rng, look=look)
-        for _ in range(len(cameras))
-    ]
+    rng, views = np.random.default_rng(seed), range(len(cameras))
+    if look == "film":
+        from crossray.projection.physics import Exposure, expose, sample_exposure
+
+        # What blades leave dark an archive crops or blackens before it looks for a window: its shutter shows them.
+        shots = [
+            Exposure() if seed is None else replace(sample_exposure(rng), collimation=None)
+            for _ in views
+        ]
+        lines = expose(volume, cameras, shots)
+        displays = [Display() if seed is None else sample_display(rng) for _ in views]
+        drawn = [Appearance(scatter=0.0, display=display) for display in displays]
+    else:
+        lines = project(volume.attenuation(kev), cameras)
+        drawn = [Appearance() if seed is None else sample_appearance(rng, look=look) for _ in views]
     return torch.stack([one(view) for one, view in zip(drawn, lines, strict=True)])

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -137,10 +138,16 @@ def load(ct: Path | None, limb: str | None, seed: int, series: str | None) -> Vo
     return remove_table(read_ct(ct, series))
 
 
-def render(volume: Volume, geometry: Geometry | NamedGeometry, seed: int, out: Path) -> None:
+def render(
+    volume: Volume,
+    geometry: Geometry | NamedGeometry,
+    seed: int,
+    out: Path,
+    look: Literal["plain", "pacs", "film"] = "plain",
+) -> None:
     """Render, and write the views, a contact sheet, the cameras and the true correspondence."""
     cameras = geometry.cameras(volume)
-    images = render_radiographs(volume, cameras, seed=seed)
+    images = render_radiographs(volume, cameras, seed=seed, look=look)
     truth = correspondence(volume, cameras, patch=PATCH)
     with all_or_none(out) as partial:
         for view, image in enumerate(images):
