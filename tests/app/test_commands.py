@@ -113,10 +113,9 @@ def test_render_projections_by_name(capfd, tmp_path):
 def test_a_ct_does_not_know_its_side(capfd, tmp_path):
     import SimpleITK
 
-    SimpleITK.WriteImage(
-        SimpleITK.GetImageFromArray(np.full((20, 20, 20), 40, dtype=np.int16)),
-        path := str(tmp_path / "ct.mha"),
-    )
+    hu = np.full((20, 20, 20), 40, dtype=np.int16)
+    hu[:, :4] = -1000
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(hu), path := str(tmp_path / "ct.mha"))
     knee = ("render", path, "--projection", "knee:lateral", "--out", tmp_path / "out")
     assert "--side" in refused(capfd, *knee)
 

@@ -12,8 +12,9 @@ from crossray.models.matcher import MatcherConfig
 from crossray.training.config import OptimizerConfig, RunConfig, TrainConfig
 from crossray.training.fit import fit_matcher
 
+# Channels in eights: with fewer, oneDNN 3.12 (torch 2.13) corrupts memory on some CPUs (seen on an EPYC with AVX2).
 MATCHER = MatcherConfig(
-    trunk=TrunkConfig(block="basic", stem=4, widths=(4, 6, 8), depths=(1, 1, 1)), image_size=(64, 64),
+    trunk=TrunkConfig(block="basic", stem=8, widths=(8, 8, 8), depths=(1, 1, 1)), image_size=(64, 64),
     input_stride=2, token_stride=2, width=16, layers=1, heads=2, hidden=16, descriptor=8, same_view=True,
 )  # fmt: skip
 CONFIG = TrainConfig(

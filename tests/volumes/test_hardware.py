@@ -87,7 +87,7 @@ def test_a_wire_thinner_than_a_voxel_has_its_mass(direction, diameter, spacing):
     share = filled(wire(start, end, diameter)(block(counts, spacing)), STEEL_HU)
     assert 0 <= float(share.min()) <= float(share.max()) <= 1 + 1e-6
     volume = float(share.sum()) * math.prod(spacing)
-    assert volume == pytest.approx(16 * math.pi * diameter**2 / 4, rel=0.04)
+    assert volume == pytest.approx(16 * math.pi * diameter**2 / 4, rel=0.06)
 
 
 def test_titanium_attenuates_as_tabulated():
