@@ -37,7 +37,9 @@ def test_a_band_is_a_row_of_the_matrix(weight, normalise: bool, seed: int):
     for view, row, column in ((0, 7, 5), (1, 2, 9), (2, 13, 0)):
         found = band(volume, cameras, view, (row, column), weight, normalise)
         expected = matrix[view, :, row * SIZE[1] + column].reshape(3, *SIZE)
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            found, expected, rtol=0, atol=1e-6 * max(1.0, float(matrix.max()))
+        )
 
 
 def test_a_ray_through_air_matches_nothing():
@@ -69,7 +71,7 @@ def test_the_sparse_matrix_is_the_dense_one_without_small_entries(
     near = (dense - above).abs() < 1e-6 if above else torch.zeros_like(dense).bool()
     expected = dense.where((dense > above) & ~near, 0.0)
     found = sparse.to_dense().where(~near, 0.0)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
 @given(st.integers(0, 10_000))

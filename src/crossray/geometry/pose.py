@@ -21,7 +21,8 @@ def rigid_motion(
 
     Example:
         >>> quarter = rigid_motion(*torch.tensor([[0, 0, 90], [5, 0, 0], [1, 0, 0]]).double())
-        >>> (quarter @ torch.tensor([2.0, 0, 0, 1]).double()).round(decimals=9)  # one left of the centre, now one behind it
+        >>> moved = quarter @ torch.tensor([2.0, 0, 0, 1]).double()  # one left of the centre, now one behind it
+        >>> moved.round(decimals=9)
         tensor([6., 1., 0., 1.], dtype=torch.float64)
     """
     x, y, z = torch.deg2rad(rotation.double())
