@@ -33,7 +33,7 @@ from crossray.volumes.volume import AIR_HU, Volume
 
 RUNS, WARM_UP, SLOW_SECONDS, SLOW_RUNS = 9, 2, 0.3, 3
 ANGLES = {"0": (0, 0), "30": (30, 0), "90": (90, 0), "tilted": (40, 25)}
-VOLUMES, DETECTORS, VIEWS = (64, 128, 192, 256, 384), (64, 128, 256, 512, 1024), (1, 2, 4, 8, 16)
+VOLUMES, DETECTORS, VIEWS = (64, 128, 256, 384), (64, 128, 256, 512), (1, 2, 4, 8)
 PEERS = {"RTK": rtk, "nanodrr": nanodrr, "DiffDRR": diffdrr}
 PACKAGES = ("numba", "torch", "itk-rtk", "nanodrr", "diffdrr")
 FIELD_MM = 192.0
