@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from crossray.errors import InputError
 from crossray.geometry import Cameras
 from crossray.projection.appearance import Appearance, render, sample_appearance, stretch
+from crossray.projection.display import Display
+from crossray.projection.physics import expose
 from crossray.volumes.volume import Volume
 
 BARE = {"scatter": 0.0, "edge": 0.0, "contrast": 0.0}
@@ -204,3 +206,15 @@ def test_what_cannot_be_rendered_is_refused():
     inside = Cameras.from_angles(0, 0, sod_mm=20, sdd_mm=1000, size=(4, 4), pixel_mm=1)
     with pytest.raises(InputError, match="inside limb"):
         render(limb(), inside)
+
+
+def test_a_film_is_a_measured_exposure():
+    """The tube's spectrum stands in it: the default film is the exposure's signal as an archive shows it."""
+    film = render(limb(), views(), seed=None, look="film")
+    measured = expose(limb(), views())
+    shown = torch.stack([stretch(Display()(view)) for view in measured])
+    torch.testing.assert_close(film, shown)
+    drawn = render(limb(), views(), seed=3, look="film")
+    assert torch.equal(drawn, render(limb(), views(), seed=3, look="film"))
+    assert 0 <= float(drawn.min()) <= float(drawn.max()) <= 1
+    assert not torch.equal(drawn, render(limb(), views(), seed=4, look="film"))
