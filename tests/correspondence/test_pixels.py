@@ -38,7 +38,7 @@ def test_a_band_is_a_row_of_the_matrix(weight, normalise: bool, seed: int):
         found = band(volume, cameras, view, (row, column), weight, normalise)
         expected = matrix[view, :, row * SIZE[1] + column].reshape(3, *SIZE)
         torch.testing.assert_close(
-            found, expected, rtol=0, atol=1e-6 * max(1.0, float(matrix.max()))
+            found, expected, rtol=0, atol=3e-6 * max(1.0, float(matrix.max()))
         )
 
 
@@ -68,10 +68,10 @@ def test_the_sparse_matrix_is_the_dense_one_without_small_entries(
     dense = correspondence(volume, cameras, 1, weight=weight)[view, other]
     sparse = pixel_correspondence(volume, cameras, view, other, weight, above)
     assert (sparse.values() > above).all()
-    near = (dense - above).abs() < 1e-6 if above else torch.zeros_like(dense).bool()
+    near = (dense - above).abs() < 3e-6 if above else torch.zeros_like(dense).bool()
     expected = dense.where((dense > above) & ~near, 0.0)
     found = sparse.to_dense().where(~near, 0.0)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found, expected, rtol=0, atol=3e-6)  # single precision, twice
 
 
 @given(st.integers(0, 10_000))
