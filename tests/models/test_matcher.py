@@ -14,14 +14,18 @@ from crossray.models.matcher import (
     MatcherConfig,
     MatcherNetwork,
     load_network,
+    resized,
     save_network,
 )
 
-TRUNK = TrunkConfig(block="basic", stem=4, widths=(4, 6, 8), depths=(1, 1, 1))
+# Channels in eights, as in tests/training.
+TRUNK = TrunkConfig(block="basic", stem=8, widths=(8, 8, 8), depths=(1, 1, 1))
 HALF = MatcherConfig(
     trunk=TRUNK, image_size=(64, 96), input_stride=2, token_stride=2, width=16, layers=2, heads=2,
     hidden=16, descriptor=8, same_view=True, position=True,
 )  # fmt: skip
+GRAPH = dataclasses.replace(HALF, context="superglue")
+LINEAR = dataclasses.replace(HALF, context="loftr", position=False)
 FULL = MatcherConfig(
     trunk=TRUNK, image_size=(64, 96), width=16, layers=1, heads=2, hidden=16, head="scaled_cosine"
 )
@@ -29,13 +33,13 @@ FULL = MatcherConfig(
 
 def network_of(config: MatcherConfig) -> MatcherNetwork:
     network = MatcherNetwork(config).eval()
-    for layer in network.transformer.layers:
-        if layer.same_view is not None:
-            torch.nn.init.normal_(layer.same_view.weight)
+    for name, weight in network.named_parameters():
+        if name.endswith("same_view.weight"):
+            torch.nn.init.normal_(weight)
     return network
 
 
-@pytest.mark.parametrize("config", [HALF, FULL])
+@pytest.mark.parametrize("config", [HALF, FULL, GRAPH, LINEAR])
 @pytest.mark.parametrize("views", [2, 3, 6])
 def test_shape_range_and_symmetry(config, views):
     with torch.no_grad():
@@ -48,7 +52,7 @@ def test_shape_range_and_symmetry(config, views):
 
 
 @settings(max_examples=10)
-@given(st.permutations(range(4)), st.sampled_from([HALF, FULL]))
+@given(st.permutations(range(4)), st.sampled_from([HALF, FULL, GRAPH, LINEAR]))
 def test_permuting_views_permutes_the_matrix(order, config):
     torch.manual_seed(1)
     network, images = network_of(config), torch.rand(1, 4, 64, 96)
@@ -79,21 +83,46 @@ def test_stages_end_in_the_descriptors(config):
         assert len(states) == config.layers + 1
         tokens = 24 // config.token_stride**2
         assert all(state.shape == (2, 3, tokens, config.width) for state in states)
-        assert torch.equal(descriptors, network.describe(images))
         assert torch.equal(network.head(pair_cosines(descriptors)), network.pairs(images))
+
+
+@pytest.mark.parametrize("config", [HALF, FULL, GRAPH, LINEAR])
+def test_patches_that_are_not_seen_match_nothing(config):
+    network, images = network_of(config), torch.rand(1, 2, 64, 96)
+    seen = torch.ones(1, 2, 24).bool()
+    seen[0, 1].view(4, 6)[:, :2] = False
+    with torch.no_grad():
+        matrix = network(images, seen)
+    assert not matrix[0, 0, 1][:, ~seen[0, 1]].any()
+    assert matrix[0, 0, 1][:, seen[0, 1]].all()
+
+
+@pytest.mark.parametrize("config", [HALF, FULL, GRAPH, LINEAR])
+def test_images_of_another_size_have_another_grid(config):
+    with torch.no_grad():
+        matrix = network_of(config)(torch.rand(1, 2, 96, 32))
+    assert matrix.shape == (1, 2, 2, 12, 12)
+    assert 0 <= matrix.min() < matrix.max() <= 1
+
+
+def test_a_code_of_position_on_a_finer_grid_by_hand():
+    code = torch.tensor([[0.0], [4.0]])
+    assert resized(code, (1, 2), (1, 4)).flatten().tolist() == [0.0, 1.0, 3.0, 4.0]
+    assert resized(code, (1, 2), (1, 2)) is code
 
 
 def test_squared_cosine_of_descriptors():
     network, images = network_of(HALF), torch.rand(1, 2, 64, 96)
     with torch.no_grad():
-        first, second = network.describe(images)[0]
+        first, second = network.stages(images)[1][0]
         value = network(images)[0, 0, 1, 3, 7]
     assert first.shape == (24, 8)
     assert value.item() == pytest.approx((first[3] @ second[7]).item() ** 2, abs=1e-6)
 
 
-def test_every_weight_learns():
-    network = MatcherNetwork(HALF)
+@pytest.mark.parametrize("config", [HALF, GRAPH, LINEAR, dataclasses.replace(HALF, layers=0)])
+def test_every_weight_learns(config):
+    network = MatcherNetwork(config)
     network.pairs(torch.rand(2, 2, 64, 96)).square().mean().backward()
     lazy = [name for name, weight in network.named_parameters() if weight.grad is None]
     assert lazy == []
@@ -129,13 +158,14 @@ def test_small_fits_its_file(tmp_path):
     "change",
     [
         {"head": "flat"},
+        {"context": "gossip"},
         {"patch": 8},
         {"image_size": (64, 100)},
         {"token_stride": 4, "input_stride": 4},
     ],
 )
 def test_unfit_configuration_is_refused(change):
-    with pytest.raises(ValueError, match=r"head|token|multiple"):
+    with pytest.raises(ValueError, match=r"head|context|token|multiple"):
         dataclasses.replace(HALF, **change)
 
 
@@ -153,11 +183,18 @@ def test_unknown_preset_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("shape", "words"), [((1, 1, 64, 96), "2 to 16 views"), ((1, 2, 64, 64), "pixels")]
+    ("shape", "words"), [((1, 1, 64, 96), "2 to 16 views"), ((1, 2, 64, 80), "multiple of 32")]
 )
 def test_unfit_images_are_refused(shape, words):
     with pytest.raises(ValueError, match=words):
         network_of(HALF)(torch.rand(shape))
+
+
+def test_a_view_of_which_nothing_is_seen_is_refused():
+    seen = torch.ones(1, 2, 24).bool()
+    seen[0, 1] = False
+    with pytest.raises(ValueError, match="no patch is seen"):
+        network_of(HALF)(torch.rand(1, 2, 64, 96), seen)
 
 
 @pytest.mark.parametrize("half", [False, True])

@@ -1,40 +1,46 @@
 import pytest
 import torch
 
+from crossray.models.attention import RotaryGrid
 from crossray.models.transformer import Transformer, TransformerLayer
+
+GRID = (2, 3)
 
 
 @pytest.fixture
 def transformer() -> Transformer:
-    made = Transformer((2, 3), 16, layers=2, heads=2, hidden=24, same_view=True)
+    made = Transformer(16, layers=2, heads=2, hidden=24, same_view=True)
     for layer in made.layers:
         torch.nn.init.normal_(layer.same_view.weight)
     return made.double()
-
-
-def test_permuting_views_permutes_tokens(transformer):
-    tokens = torch.randn(2, 4, 6, 16, dtype=torch.float64)
-    order = [2, 0, 3, 1]
-    torch.testing.assert_close(transformer(tokens[:, order]), transformer(tokens)[:, order])
-
-
-def test_a_view_learns_of_the_others(transformer):
-    tokens = torch.randn(1, 2, 6, 16, dtype=torch.float64)
-    other = tokens.clone()
-    other[:, 1] += torch.randn(16, dtype=torch.float64)
-    assert (transformer(tokens)[:, 0] - transformer(other)[:, 0]).abs().max() > 1e-6
 
 
 def test_bias_can_part_the_views(transformer):
     tokens = torch.randn(1, 2, 6, 16, dtype=torch.float64)
     view = torch.arange(12) // 6
     apart = torch.zeros(12, 12).masked_fill(view[:, None] != view, float("-inf")).double()
-    alone = transformer(tokens[:, :1])
-    torch.testing.assert_close(transformer(tokens, apart)[:, :1], alone)
+    alone = transformer(tokens[:, :1], GRID)[-1]
+    torch.testing.assert_close(transformer(tokens, GRID, bias=apart)[-1][:, :1], alone)
+
+
+def test_messages_pass_within_views_first_and_then_between_them():
+    transformer = Transformer(16, layers=2, heads=2, hidden=24, message_passing=True).double()
+    tokens = torch.randn(1, 3, 6, 16, dtype=torch.float64)
+    other = tokens.clone()
+    other[:, 1, 2] += torch.randn(16, dtype=torch.float64)
+    before, after = transformer(tokens, GRID), transformer(other, GRID)
+    assert torch.equal(before[1][:, 0], after[1][:, 0])
+    assert (before[2][:, 0] - after[2][:, 0]).abs().max() > 1e-9
+
+
+def test_without_layers_tokens_are_only_normalised():
+    tokens = torch.randn(1, 2, 6, 16)
+    (normalised,) = Transformer(16, layers=0, heads=2, hidden=8)(tokens, GRID)
+    torch.testing.assert_close(normalised, torch.nn.functional.layer_norm(tokens, (16,)))
 
 
 def test_gradient_of_a_layer():
-    rotary = Transformer((1, 2), 8, layers=1, heads=2, hidden=8, same_view=False).double().rotary
     layer = TransformerLayer(8, 2, 8, same_view=True).double()
+    angle = RotaryGrid(4).double()((1, 2), views=2)
     tokens = torch.randn(1, 2, 2, 8, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: layer(x, rotary), tokens)
+    assert torch.autograd.gradcheck(lambda x: layer(x, angle), tokens)

@@ -100,12 +100,10 @@ class Matcher:
     def _correspondence(
         self, images: Float[Tensor, "view row column"], on_film: Bool[Tensor, "view patch"]
     ) -> Float[Tensor, "view view patch patch"]:
-        """The network's answer on the CPU; zero for a view with itself and for patches beside their film."""
+        """The network's answer on the CPU; patches beside their film are not looked at."""
         device = next(self.network.parameters()).device
-        matrix = self.network(images[None].to(device))[0].float().cpu()
-        between = ~torch.eye(len(images), dtype=torch.bool)
-        meant = on_film[:, None, :, None] & on_film[None, :, None, :] & between[:, :, None, None]
-        return torch.where(meant, matrix, 0.0)
+        matrix = self.network(images[None].to(device), on_film[None].to(device))
+        return matrix[0].float().cpu()
 
 
 def weights_path(weights: str | Path) -> Path:

@@ -6,7 +6,7 @@ which view is called first, so permuting the views permutes the result.
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 LONGEST_PERIOD = 100.0  # in tokens, over 2 pi: several times the widest grid in use
@@ -16,44 +16,42 @@ class RotaryGrid(nn.Module):
     """Rotary position code over a two-dimensional grid (Su et al. 2021, axial form).
 
     Half of the channels turn with the row, half with the column, so the product of a turned query and a
-    turned key depends on their offset on the grid alone. All views share the grid.
+    turned key depends on their offset on the grid alone. All views share the grid, which may have any size.
 
     Args:
-        rows: Rows of the token grid.
-        columns: Columns of the token grid.
         channels: Channels of one attention head; a multiple of 4.
 
     Raises:
         ValueError: `channels` is not a multiple of 4.
     """
 
-    def __init__(self, rows: int, columns: int, channels: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         if channels % 4:
             raise ValueError(
                 f"A rotary code over a grid needs a multiple of 4 channels a head; got {channels}."
             )
         speed = LONGEST_PERIOD ** (-torch.arange(channels // 4) / (channels // 4))
-        row = torch.arange(rows)[:, None, None] * speed
-        column = torch.arange(columns)[None, :, None] * speed
-        size = (rows, columns, channels // 4)
-        angle = torch.cat([row.expand(size), column.expand(size)], dim=-1).flatten(0, 1)
-        self.register_buffer("cosine", angle.cos(), persistent=False)
-        self.register_buffer("sine", angle.sin(), persistent=False)
-        self.cosine: Tensor
-        self.sine: Tensor
+        self.register_buffer("speed", speed, persistent=False)
+        self.speed: Tensor
 
-    def forward(
-        self, x: Float[Tensor, "batch head token channel"]
-    ) -> Float[Tensor, "batch head token channel"]:
-        """Queries or keys turned by the angles of their place on the grid; any whole number of views."""
-        views = x.shape[2] // self.cosine.shape[0]
-        cosine = self.cosine.to(x.dtype).repeat(views, 1)
-        sine = self.sine.to(x.dtype).repeat(views, 1)
-        real, imaginary = x.chunk(2, dim=-1)
-        return torch.cat(
-            [real * cosine - imaginary * sine, real * sine + imaginary * cosine], dim=-1
+    def forward(self, grid: tuple[int, int], views: int) -> Float[Tensor, "token half_channel"]:
+        """Angles, in radians, by which the channels of each token of a sequence of views are turned."""
+        rows, columns = (
+            torch.arange(side, device=self.speed.device)[:, None] * self.speed for side in grid
         )
+        size = (*grid, len(self.speed))
+        angle = torch.cat([rows[:, None].expand(size), columns[None].expand(size)], dim=-1)
+        return angle.flatten(0, 1).repeat(views, 1)
+
+
+def turned(
+    x: Float[Tensor, "batch head token channel"], angle: Float[Tensor, "token half_channel"]
+) -> Float[Tensor, "batch head token channel"]:
+    """Queries or keys turned by the angles of their place on the grid."""
+    cosine, sine = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    real, imaginary = x.chunk(2, dim=-1)
+    return torch.cat([real * cosine - imaginary * sine, real * sine + imaginary * cosine], dim=-1)
 
 
 class SameViewBias(nn.Module):
@@ -71,9 +69,29 @@ class SameViewBias(nn.Module):
 
     def forward(self, views: int, tokens: int) -> Float[Tensor, "head token token"]:
         """Bias for `views` views of `tokens` tokens each."""
-        view = torch.arange(views, device=self.weight.device).repeat_interleave(tokens)
-        same = (view[:, None] == view[None, :]).to(self.weight.dtype)
-        return self.weight[:, None, None] * same
+        return self.weight[:, None, None] * same_view(views, tokens, self.weight)
+
+
+def same_view(views: int, tokens: int, like: Tensor) -> Float[Tensor, "token token"]:
+    """1 between tokens of one and the same view, 0 elsewhere; type and device are those of `like`."""
+    view = torch.arange(views, device=like.device).repeat_interleave(tokens)
+    return (view[:, None] == view[None, :]).to(like.dtype)
+
+
+def one_sided(views: int, tokens: int, like: Tensor, *, own: bool) -> Float[Tensor, "token token"]:
+    """Attention bias, 0 or -inf, that lets a token look at its own view only, or at the others only."""
+    same = same_view(views, tokens, like).bool()
+    return torch.zeros_like(same, dtype=like.dtype).masked_fill(~same if own else same, -torch.inf)
+
+
+def look_away(
+    seen: Bool[Tensor, "batch view token"] | None, like: Tensor
+) -> Float[Tensor, "batch 1 1 all_tokens"] | None:
+    """Attention bias that hides the tokens not seen; None where all are."""
+    if seen is None:
+        return None
+    hidden = ~seen.flatten(1)[:, None, None]
+    return torch.zeros_like(hidden, dtype=like.dtype).masked_fill(hidden, -torch.inf)
 
 
 class SelfAttention(nn.Module):
@@ -98,14 +116,14 @@ class SelfAttention(nn.Module):
     def forward(
         self,
         tokens: Float[Tensor, "batch token width"],
-        rotary: nn.Module,
-        bias: Float[Tensor, "*#batch_head token token"] | None = None,
+        angle: Float[Tensor, "token half_channel"] | None = None,
+        bias: Float[Tensor, "*#batch_head #token token"] | None = None,
     ) -> Float[Tensor, "batch token width"]:
         """Attended tokens.
 
         Args:
             tokens: The sequence.
-            rotary: Turns queries and keys by their position.
+            angle: By which queries and keys are turned, of a `RotaryGrid`; None turns nothing.
             bias: Added to the logits before the softmax; -inf hides a key. Broadcast over batch and head.
 
         Returns:
@@ -114,6 +132,8 @@ class SelfAttention(nn.Module):
         batch, length, width = tokens.shape
         split = self.query_key_value(tokens).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
+        if angle is not None:
+            query, key = turned(query, angle), turned(key, angle)
         mask = None if bias is None else bias.to(query.dtype)
-        mixed = F.scaled_dot_product_attention(rotary(query), rotary(key), value, attn_mask=mask)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.out(mixed.transpose(1, 2).reshape(batch, length, width))

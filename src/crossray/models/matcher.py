@@ -1,6 +1,6 @@
 """The matcher: radiographs of one limb in, correspondence between their patches out.
 
-In reading order: the form (`MatcherConfig`), the parts (trunk, transformer, expansion, head), the network,
+In reading order: the form (`MatcherConfig`), the parts (trunk, context, expansion, head), the network,
 and its file. The `paper` form is that of Dabboussi et al. (MICCAI 2025): ResNet-50 to stride 16, tokens of all
 views in one sequence through eight layers, squared cosine between the tokens of two views. The `small` form
 spends its arithmetic for a CPU: it looks at the image at half resolution, lets the transformer think on every
@@ -15,19 +15,22 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from crossray.models.backbone import STRIDE, ResidualTrunk, TrunkConfig
 from crossray.models.head import HEADS, Expansion, pair_cosines
+from crossray.models.loftr import LoFTR
+from crossray.models.superglue import SuperGlue
 from crossray.models.transformer import Transformer
 
 GREY_MEAN, GREY_SPREAD = 0.45, 0.225
 """Of display values in [0, 1]: the usual centring of photographs, in grey."""
 MOST_VIEWS = 16
-FORMAT = "crossray matcher 1"
+FORMAT = "crossray matcher 2"
+CONTEXTS = ("transformer", "message_passing", "superglue", "loftr")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +44,15 @@ class MatcherConfig:
         input_stride: Images are averaged over squares of this many pixels before the trunk.
         token_stride: Patches per token along each axis of the grid: 1 as in the paper, 2 to think on a half grid.
         width: Channels of a token.
-        layers: Transformer layers.
+        context: How tokens learn of each other: `"transformer"`, `"message_passing"` (the same, but with layers
+            within and between views in turns), `"superglue"` or `"loftr"`.
+        layers: Layers of the context module; 0 leaves each token to itself.
         heads: Attention heads.
-        hidden: Channels inside the transformer's perceptrons.
+        hidden: Channels inside the transformer's perceptrons; the other modules have their own.
         descriptor: Channels of a patch after expansion to the full grid; with `token_stride` 1 the tokens
             themselves are compared.
         head: `"squared_cosine"` or `"scaled_cosine"`.
-        same_view: Whether attention carries a learned bias that tells the own view from the others.
+        same_view: Whether the transformer's attention carries a learned bias that tells the own view from the others.
         position: Whether tokens begin with a learned code of their place in the image, so that views can tell each
             other where they see something; the rotary code alone tells a token only how far away it looks.
 
@@ -61,6 +66,7 @@ class MatcherConfig:
     input_stride: int = 1
     token_stride: int = 1
     width: int = 512
+    context: str = "transformer"
     layers: int = 8
     heads: int = 8
     hidden: int = 1024
@@ -73,6 +79,10 @@ class MatcherConfig:
         if self.head not in HEADS:
             raise ValueError(
                 f"The matcher's head is {self.head!r}; it must be one of {sorted(HEADS)}."
+            )
+        if self.context not in CONTEXTS:
+            raise ValueError(
+                f"The matcher's context is {self.context!r}; it must be one of {', '.join(CONTEXTS)}."
             )
         token = self.patch * self.token_stride
         if token != STRIDE * self.input_stride or self.token_stride not in (1, 2):
@@ -89,6 +99,11 @@ class MatcherConfig:
     def patches(self) -> tuple[int, int]:
         """(rows, columns) of the patch grid."""
         return self.image_size[0] // self.patch, self.image_size[1] // self.patch
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """(rows, columns) of the grid of tokens."""
+        return self.patches[0] // self.token_stride, self.patches[1] // self.token_stride
 
     @classmethod
     def preset(cls, name: str) -> "MatcherConfig":
@@ -141,7 +156,7 @@ PRESETS: dict[str, dict[str, object]] = {
 
 
 class MatcherNetwork(nn.Module):
-    """Trunk, transformer over all views, and a head on every pair of patches.
+    """Trunk, context over all views, and a head on every pair of patches.
 
     Args:
         config: The form.
@@ -151,17 +166,10 @@ class MatcherNetwork(nn.Module):
         super().__init__()
         self.config = config
         _, fine, coarse = config.trunk.channels
-        rows, columns = (side // config.token_stride for side in config.patches)
+        rows, columns = config.tokens
         self.trunk = ResidualTrunk(config.trunk)
         self.project = nn.Linear(coarse, config.width)
-        self.transformer = Transformer(
-            (rows, columns),
-            config.width,
-            layers=config.layers,
-            heads=config.heads,
-            hidden=config.hidden,
-            same_view=config.same_view,
-        )
+        self.context = _context(config)
         self.position = (
             nn.Parameter(torch.zeros(rows * columns, config.width)) if config.position else None
         )
@@ -170,22 +178,28 @@ class MatcherNetwork(nn.Module):
         self.head = HEADS[config.head]()
 
     def forward(
-        self, images: Float[Tensor, "batch view row column"]
+        self,
+        images: Float[Tensor, "batch view row column"],
+        seen: Bool[Tensor, "batch view patch"] | None = None,
     ) -> Float[Tensor, "batch view view patch patch"]:
         """Correspondence between the patches of every two views.
 
         Args:
-            images: Radiographs in [0, 1], bone bright, `config.image_size` pixels each.
+            images: Radiographs in [0, 1], bone bright; any whole number of tokens in size, all alike. What the network
+                was trained on is `config.image_size`.
+            seen: False for patches that hold nothing but padding: nobody attends to them (to a token none of whose
+                patches is seen), and they match nothing. None: all are seen.
 
         Returns:
             Values in [0, 1], float32; [b, k, l, p, q] for patch p of view k and q of view l, row-major. A view is not
             matched with itself: the blocks k = l are zero.
 
         Raises:
-            ValueError: Fewer than two or more than 16 views, or images of another size.
+            ValueError: Fewer than two or more than 16 views, images that are no whole number of tokens, or a view of
+                which nothing is seen.
         """
         views = images.shape[1]
-        pairs = self.pairs(images)
+        pairs = self.pairs(images, seen)
         batch, _, patches, _ = pairs.shape
         first, second = torch.triu_indices(views, views, offset=1, device=pairs.device)
         matrix = pairs.new_zeros(batch, views, views, patches, patches)
@@ -194,44 +208,58 @@ class MatcherNetwork(nn.Module):
         return matrix
 
     def pairs(
-        self, images: Float[Tensor, "batch view row column"]
+        self,
+        images: Float[Tensor, "batch view row column"],
+        seen: Bool[Tensor, "batch view patch"] | None = None,
     ) -> Float[Tensor, "batch pair patch patch"]:
         """The blocks of `forward` for views k < l, in the order (0, 1), (0, 2), ..., (1, 2), ...: all there is to know.
 
         Args:
             images: Radiographs in [0, 1], as `forward` takes them.
+            seen: As `forward` takes it.
 
         Returns:
             Values in [0, 1], float32; [b, i, p, q] for patch p of the first and q of the second view of pair i.
         """
-        return self.head(pair_cosines(self.describe(images)))
-
-    def describe(
-        self, images: Float[Tensor, "batch view row column"]
-    ) -> Float[Tensor, "batch view patch descriptor"]:
-        """Unit descriptors of all patches of all views, float32; each knows of every view in the batch row."""
-        return self.stages(images)[1]
+        pairs = self.head(pair_cosines(self.stages(images, seen)[1]))
+        if seen is None:
+            return pairs
+        first, second = torch.triu_indices(seen.shape[1], seen.shape[1], 1, device=pairs.device)
+        return pairs * (seen[:, first, :, None] & seen[:, second, None, :])
 
     def stages(
-        self, images: Float[Tensor, "batch view row column"]
+        self,
+        images: Float[Tensor, "batch view row column"],
+        seen: Bool[Tensor, "batch view patch"] | None = None,
     ) -> tuple[
         list[Float[Tensor, "batch view token width"]],
         Float[Tensor, "batch view patch descriptor"],
     ]:
-        """The tokens before the first layer and after each, and the descriptors that come of the last."""
-        self._check(images)
+        """The tokens before the first layer and after each, and the unit descriptors of all patches that come of them.
+
+        A descriptor, float32, knows of every view in the batch row.
+        """
+        self._check(images, seen)
         batch, views = images.shape[:2]
         fine, coarse = self._features(images.flatten(0, 1))
-        tokens = self.project(coarse)
-        rows, columns = tokens.shape[1:3]
-        tokens = tokens.view(batch, views, rows * columns, -1)
+        grid = (coarse.shape[1], coarse.shape[2])
+        tokens = self.project(coarse).unflatten(0, (batch, views)).flatten(2, 3)
         if self.position is not None:
-            tokens = tokens + self.position
-        states = self.transformer.states(tokens)
-        x = self.transformer.norm(states[-1]).view(batch * views, rows, columns, -1)
+            tokens = tokens + resized(self.position, self.config.tokens, grid)
+        states = self.context(tokens, grid, self._seen_tokens(seen, grid))
+        x = states[-1].flatten(0, 1).unflatten(1, grid)
         if self.expansion is not None:
             x = self.expansion(x, fine)
         return states, F.normalize(x.float().reshape(batch, views, -1, x.shape[-1]), dim=-1)
+
+    def _seen_tokens(
+        self, seen: Bool[Tensor, "batch view patch"] | None, grid: tuple[int, int]
+    ) -> Bool[Tensor, "batch view token"] | None:
+        """Which tokens have a patch that is seen."""
+        step = self.config.token_stride
+        if seen is None or step == 1:
+            return seen
+        return seen.unflatten(2, (grid[0], step, grid[1], step)).amax((3, 5)).flatten(2)
 
     def _features(self, images: Float[Tensor, "image row column"]) -> tuple[Tensor, Tensor]:
         """Features at strides 8 and 16 of the trunk, channels last: (image, row, column, channel)."""
@@ -241,14 +269,48 @@ class MatcherNetwork(nn.Module):
         fine, coarse = self.trunk(grey.to(memory_format=torch.channels_last))
         return fine.permute(0, 2, 3, 1), coarse.permute(0, 2, 3, 1)
 
-    def _check(self, images: Float[Tensor, "batch view row column"]) -> None:
+    def _check(
+        self,
+        images: Float[Tensor, "batch view row column"],
+        seen: Bool[Tensor, "batch view patch"] | None,
+    ) -> None:
         views, *size = images.shape[1:]
         if not 2 <= views <= MOST_VIEWS:
             raise ValueError(f"The matcher takes 2 to {MOST_VIEWS} views of one limb; got {views}.")
-        if tuple(size) != self.config.image_size:
+        token = self.config.patch * self.config.token_stride
+        if any(side == 0 or side % token for side in size):
             raise ValueError(
-                f"The matcher takes images of {self.config.image_size} pixels; got {tuple(size)}."
+                f"The matcher takes images of a multiple of {token} pixels a side; got {tuple(size)}."
             )
+        if seen is not None and not seen.any(-1).all():
+            raise ValueError("The matcher got a view of which no patch is seen.")
+
+
+def resized(
+    position: Float[Tensor, "token width"], old: tuple[int, int], new: tuple[int, int]
+) -> Float[Tensor, "new_token width"]:
+    """A code of position on another grid over the same field, interpolated between the centres of its cells."""
+    if old == new:
+        return position
+    cells = position.unflatten(0, old).permute(2, 0, 1)[None]
+    smooth = F.interpolate(cells, size=new, mode="bilinear", align_corners=False)
+    return smooth[0].permute(1, 2, 0).flatten(0, 1)
+
+
+def _context(config: MatcherConfig) -> nn.Module:
+    """The module through which tokens learn of each other."""
+    if config.context == "superglue":
+        return SuperGlue(config.width, layers=config.layers, heads=config.heads)
+    if config.context == "loftr":
+        return LoFTR(config.width, layers=config.layers, heads=config.heads)
+    return Transformer(
+        config.width,
+        layers=config.layers,
+        heads=config.heads,
+        hidden=config.hidden,
+        same_view=config.same_view,
+        message_passing=config.context == "message_passing",
+    )
 
 
 def save_network(

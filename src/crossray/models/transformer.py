@@ -1,12 +1,19 @@
-"""The plain transformer: every token attends to every token of every view, layer after layer.
+"""The transformer, plain or with message passing; pre-norm (Xiong et al. 2020).
 
-Pre-norm (Xiong et al. 2020), no message passing between alternating self and cross layers.
+Plain: every token attends to every token of every view, layer after layer. With message passing, layers within each
+view take turns with layers between views.
 """
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from crossray.models.attention import RotaryGrid, SameViewBias, SelfAttention
+from crossray.models.attention import (
+    RotaryGrid,
+    SameViewBias,
+    SelfAttention,
+    look_away,
+    one_sided,
+)
 
 
 class TransformerLayer(nn.Module):
@@ -32,8 +39,8 @@ class TransformerLayer(nn.Module):
     def forward(
         self,
         tokens: Float[Tensor, "batch view patch width"],
-        rotary: nn.Module,
-        bias: Float[Tensor, "*#batch_head token token"] | None = None,
+        angle: Float[Tensor, "token half_channel"],
+        bias: Float[Tensor, "*#batch_head #token token"] | None = None,
     ) -> Float[Tensor, "batch view patch width"]:
         """Tokens after the layer; `bias` is added to the attention logits of the sequence of all views."""
         _, views, patches, _ = tokens.shape
@@ -41,7 +48,7 @@ class TransformerLayer(nn.Module):
             own = self.same_view(views, patches)
             bias = own if bias is None else bias + own
         flat = tokens.flatten(1, 2)
-        flat = flat + self.attention(self.norm1(flat), rotary, bias)
+        flat = flat + self.attention(self.norm1(flat), angle, bias)
         flat = flat + self.perceptron(self.norm2(flat))
         return flat.view(tokens.shape)
 
@@ -50,26 +57,27 @@ class Transformer(nn.Module):
     """Layers over the tokens of all views in one sequence.
 
     Args:
-        grid: (rows, columns) of the tokens of one view.
         width: Channels of a token.
-        layers: Number of layers.
+        layers: Number of layers; with none, tokens are only normalised.
         heads: Attention heads.
         hidden: Channels inside the perceptrons.
         same_view: Whether a learned bias per layer and head tells the own view from the others.
+        message_passing: Even layers look at the own view only, odd ones at the others only.
     """
 
     def __init__(
         self,
-        grid: tuple[int, int],
         width: int,
         *,
         layers: int,
         heads: int,
         hidden: int,
-        same_view: bool,
+        same_view: bool = False,
+        message_passing: bool = False,
     ) -> None:
         super().__init__()
-        self.rotary = RotaryGrid(*grid, width // heads)
+        self.message_passing = message_passing
+        self.rotary = RotaryGrid(width // heads)
         self.layers = nn.ModuleList(
             TransformerLayer(width, heads, hidden, same_view=same_view) for _ in range(layers)
         )
@@ -85,18 +93,28 @@ class Transformer(nn.Module):
     def forward(
         self,
         tokens: Float[Tensor, "batch view patch width"],
-        bias: Float[Tensor, "*#batch_head token token"] | None = None,
-    ) -> Float[Tensor, "batch view patch width"]:
-        """Tokens of every view, each informed by all views."""
-        return self.norm(self.states(tokens, bias)[-1])
-
-    def states(
-        self,
-        tokens: Float[Tensor, "batch view patch width"],
+        grid: tuple[int, int],
+        seen: Bool[Tensor, "batch view patch"] | None = None,
         bias: Float[Tensor, "*#batch_head token token"] | None = None,
     ) -> list[Float[Tensor, "batch view patch width"]]:
-        """The tokens before the first layer and after each."""
+        """Tokens of every view, informed by all views: before the first layer and after each, the last normalised.
+
+        Args:
+            tokens: Of every view, row-major.
+            grid: Their rows and columns.
+            seen: False for tokens that nobody looks at.
+            bias: Added to every layer's attention logits over the sequence of all views.
+        """
+        _, views, patches, _ = tokens.shape
+        angle = self.rotary(grid, views)
+        hidden = look_away(seen, tokens)
+        if hidden is not None:
+            bias = hidden if bias is None else bias + hidden
         states = [tokens]
-        for layer in self.layers:
-            states.append(layer(states[-1], self.rotary, bias))
-        return states
+        for number, layer in enumerate(self.layers):
+            own = bias
+            if self.message_passing:
+                side = one_sided(views, patches, tokens, own=number % 2 == 0)
+                own = side if bias is None else bias + side
+            states.append(layer(states[-1], angle, own))
+        return [*states[:-1], self.norm(states[-1])]
