@@ -1,5 +1,8 @@
 """Presets: one function per published or recommended run, each returning a typed configuration."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
 from crossray.models.matcher import MatcherConfig
 from crossray.training.config import OptimizerConfig, TrainConfig
 
@@ -52,3 +55,94 @@ def train_matcher_recipe(preset: str) -> TrainConfig:
         optimizer=OptimizerConfig(rate=3e-3, warmup=20, average=0.98),
         data={"phantoms": 3, "distinct": 96, "sample": {"truth_block": 2}},
     )
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What each row of a table may spend; the same for all rows.
+
+    Args:
+        preset: Trunk, head and sizes.
+        steps: Steps of the optimizer.
+        poses: Different poses rendered, shared by all rows.
+        pairs: Pairs of views each row is tested on, under either definition.
+    """
+
+    preset: str
+    steps: int
+    poses: int
+    pairs: int
+
+
+BUDGETS = {
+    "quick": Budget("tiny", steps=40, poses=32, pairs=24),
+    "cpu": Budget("small", steps=500, poses=1600, pairs=200),
+    "long": Budget("small", steps=6000, poses=4000, pairs=400),
+    "paper": Budget("paper", steps=648_750, poses=0, pairs=2000),
+}
+"""Two cores: minutes, an hour and a half, a day. `paper` is for GPUs."""
+
+
+def transformer(base: TrainConfig) -> TrainConfig:
+    """The paper's best row: tokens of all views in one sequence, and nothing that crossray adds."""
+    return _formed(base)
+
+
+def message_passing(base: TrainConfig) -> TrainConfig:
+    """The transformer with layers within and between views in turns."""
+    return _formed(base, context="message_passing")
+
+
+def loftr(base: TrainConfig) -> TrainConfig:
+    """LoFTR's module: linear attention within and between views in turns."""
+    return _formed(base, context="loftr")
+
+
+def superglue(base: TrainConfig) -> TrainConfig:
+    """SuperGlue's graph module."""
+    return _formed(base, context="superglue")
+
+
+def no_attention(base: TrainConfig) -> TrainConfig:
+    """Trunk and head alone: no patch knows of another view."""
+    return _formed(base, layers=0)
+
+
+def ours(base: TrainConfig) -> TrainConfig:
+    """The preset as crossray trains it."""
+    return base
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of Table 1.
+
+    Args:
+        title: Its name in the table.
+        recipe: From the configuration that all rows share to the row's own.
+        published: What the paper reports, on its own data: AP and, where given, MSE, precision and recall.
+    """
+
+    title: str
+    recipe: Callable[[TrainConfig], TrainConfig]
+    published: dict[str, float]
+
+
+TABLE1 = {
+    "none": Row("no attention", no_attention, {"ap": 0.547}),
+    "superglue": Row("SuperGlue module", superglue, {"ap": 0.801}),
+    "loftr": Row("LoFTR module", loftr, {"ap": 0.835}),
+    "message_passing": Row("transformer, message passing", message_passing, {"ap": 0.841}),
+    "transformer": Row(
+        "transformer", transformer,
+        {"ap": 0.850, "mse": 1.09e-3, "precision": 0.770, "recall": 0.815},
+    ),
+    "ours": Row("crossray", ours, {}),
+}  # fmt: skip
+"""Source: Dabboussi et al., MICCAI 2025, Table 1 (42 unseen CTs)."""
+
+
+def _formed(base: TrainConfig, **form: object) -> TrainConfig:
+    """The shared configuration without what crossray adds, and with another form of the network."""
+    plain = {"same_view": False, "position": False, **form}
+    return base.model_copy(update={"matcher": replace(base.matcher, **plain), "early": 0.0})

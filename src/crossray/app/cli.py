@@ -32,7 +32,9 @@ app = typer.Typer(
 )
 train = typer.Typer(help="Train a network on views rendered from CT.", **_SETTINGS)
 evaluate = typer.Typer(help="Score weights on volumes they were not trained on.", **_SETTINGS)
+reproduce = typer.Typer(help="Make a table of the paper again, beside ours.", **_SETTINGS)
 app.add_typer(train, name="train")
+app.add_typer(reproduce, name="reproduce")
 app.add_typer(evaluate, name="evaluate")
 
 
@@ -56,6 +58,15 @@ class Preset(StrEnum):
 
     tiny = "tiny"
     small = "small"
+    paper = "paper"
+
+
+class Budget(StrEnum):
+    """What each row of a table may spend."""
+
+    quick = "quick"
+    cpu = "cpu"
+    long = "long"
     paper = "paper"
 
 
@@ -253,6 +264,32 @@ def evaluate_matcher(
     from crossray.app.commands.evaluate import evaluate_matcher
 
     evaluate_matcher(weights, ct, pairs, seed, definition.value, protocol.value, json)
+
+
+@reproduce.command("table1")
+def reproduce_table1(
+    ct: Annotated[
+        Path | None, typer.Option(help="Folder of CT volumes; without it, phantoms.")
+    ] = None,
+    budget: Annotated[
+        Budget, typer.Option(help="Two cores: minutes, 1.5 hours, a day; paper: GPUs.")
+    ] = Budget.cpu,
+    row: Annotated[
+        list[str] | None, typer.Option(help="Only this row, beside the transformer; repeatable.")
+    ] = None,
+    seed: Seed = 0,
+    runs: Annotated[
+        Path, typer.Option(help="Folder of the trainings; killed ones resume there.")
+    ] = Path("runs/table1"),
+    out: Out = Path("results"),
+    options: Annotated[
+        list[str] | None, typer.Argument(help="section.option=value for every row's training.")
+    ] = None,
+) -> None:
+    """Train the five context modules of Table 1 and crossray's own on equal data, and score them on unseen people."""
+    from crossray.app.commands.reproduce import reproduce_table1
+
+    reproduce_table1(ct, budget.value, row or [], seed, runs, out, options or [])
 
 
 @app.command("doctor")

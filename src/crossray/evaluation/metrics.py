@@ -225,6 +225,31 @@ def bootstrap_ap(
     )
 
 
+def bootstrap_difference(
+    persons: Sequence[MatchingMetrics], others: Sequence[MatchingMetrics], draws: int = 1000
+) -> tuple[float, float]:
+    """95 % interval of the difference of two matchers' pooled APs on the same samples, resampling whole persons.
+
+    Args:
+        persons: One accumulator per person.
+        others: Those of the other matcher, of the same persons in the same order.
+        draws: Number of resamples.
+
+    Returns:
+        The 2.5 % and 97.5 % quantiles of AP(persons) - AP(others); NaN for fewer than two persons or no positives.
+    """
+    if len(persons) < 2:
+        return nan, nan
+    first, second = (
+        torch.stack([person.histogram(BOOTSTRAP_RESOLUTION).cpu() for person in group])
+        for group in (persons, others)
+    )
+    resampled = [
+        _resampled_ap(counts.flip(2).double().numpy(), draws, 0) for counts in (first, second)
+    ]
+    return percentile_interval(resampled[0] - resampled[1])
+
+
 def _resampled_ap(
     counts: Float[np.ndarray, "person 2 bin"], draws: int, seed: int
 ) -> Float[np.ndarray, " draw"]:

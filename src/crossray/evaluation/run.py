@@ -90,7 +90,7 @@ class MatcherReport:
 
     def to_json(self) -> str:
         """The report as JSON text; undefined scores are null."""
-        return json.dumps(_null_for_nan(asdict(self)), indent=2, allow_nan=False) + "\n"
+        return json.dumps(null_for_nan(asdict(self)), indent=2, allow_nan=False) + "\n"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report as JSON; the file appears whole or not at all."""
@@ -142,18 +142,12 @@ def evaluate_matcher(
     Raises:
         InputError: No samples.
     """
-    tally = _Tally()
-    for batch in _batches(_tracked(samples, "matching", progress), batch_size):
-        tally.count(batch, predict, prior)
-    if not tally.pairs:
-        raise InputError(
-            "There are no samples to evaluate on; give at least one volume and one pair."
-        )
+    tally = Tally.of(predict, _tracked(samples, "matching", progress), prior, batch_size)
     measured = slope(predict, _tracked(slope_pairs, "slope", progress and slope_pairs != ()))
     return tally.report(measured, settings or {})
 
 
-class _Tally:
+class Tally:
     """Histograms pooled and per volume, for the matcher and for the prior."""
 
     def __init__(self) -> None:
@@ -162,10 +156,34 @@ class _Tally:
         self.volumes: dict[tuple[str, str], tuple[MatchingMetrics, MatchingMetrics]] = {}
         self.pairs: Counter[tuple[str, str]] = Counter()
 
+    @classmethod
+    def of(
+        cls,
+        predict: Predict,
+        samples: Iterable[LabelledSample],
+        prior: PositionPrior | None = None,
+        batch_size: int = 8,
+    ) -> "Tally":
+        """All samples predicted and counted; arguments and errors are those of `evaluate_matcher`."""
+        tally = cls()
+        for batch in _batches(samples, batch_size):
+            tally.count(batch, predict, prior)
+        if not tally.pairs:
+            raise InputError(
+                "There are no samples to evaluate on; give at least one volume and one pair."
+            )
+        return tally
+
     def count(
         self, batch: Sequence[LabelledSample], predict: Predict, prior: PositionPrior | None
     ) -> None:
-        """Predict a batch of samples of equal shape and count it."""
+        """Predict a batch of samples of equal shape and count it.
+
+        Args:
+            batch: The samples.
+            predict: As for `evaluate_matcher`.
+            prior: As for `evaluate_matcher`.
+        """
         images = torch.stack([sample.images for _, _, sample in batch])
         with torch.inference_mode():
             predicted = predict(images).float().cpu()
@@ -183,9 +201,9 @@ class _Tally:
                     metrics.update(usual[number], sample.correspondence)
 
     def report(self, measured: SlopeResult, settings: dict[str, Any]) -> MatcherReport:
-        """Everything counted, as a report."""
+        """Everything counted, as a report; intervals come from 1000 bootstrap draws over persons with seed 0."""
         pooled = self.pooled.compute()
-        persons = self._persons()
+        persons = list(self.persons().values())
         low, high = bootstrap_ap(persons)
         return MatcherReport(
             ap=pooled.ap,
@@ -207,12 +225,12 @@ class _Tally:
             settings=settings,
         )
 
-    def _persons(self) -> list[MatchingMetrics]:
-        """The volumes of each person, merged."""
+    def persons(self) -> dict[str, MatchingMetrics]:
+        """What was counted of each person, over all volumes."""
         merged: dict[str, MatchingMetrics] = {}
         for (person, _), (volume, _) in sorted(self.volumes.items(), key=lambda item: item[0]):
             merged.setdefault(person, MatchingMetrics(_VOLUME_RESOLUTION)).merge(volume)
-        return list(merged.values())
+        return merged
 
     def _volume_row(self, key: tuple[str, str]) -> dict[str, Any]:
         scores, prior = (metrics.compute() for metrics in self.volumes[key])
@@ -252,13 +270,13 @@ def _tracked(items: Iterable[Item], label: str, shown: bool) -> Iterator[Item]:
     yield from track(items, description=label, total=total, console=Console(stderr=True))
 
 
-def _null_for_nan(value: Any) -> Any:
+def null_for_nan(value: Any) -> Any:
     """The same nested value with None in place of NaN."""
     if isinstance(value, float) and isnan(value):
         return None
     if isinstance(value, dict):
-        return {key: _null_for_nan(each) for key, each in value.items()}
-    return [_null_for_nan(each) for each in value] if isinstance(value, list | tuple) else value
+        return {key: null_for_nan(each) for key, each in value.items()}
+    return [null_for_nan(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _nan_for_null(scores: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def report_table(report: MatcherReport, title: str = "matching") -> "Table":
 def report_markdown(report: MatcherReport) -> str:
     """The report as Markdown: the table of `report_table` and the other scores below it."""
     pooled = tuple(f"**{cell}**" if cell else "" for cell in _pooled_cells(report))
-    return _markdown(_HEADER, [*_volume_cells(report), pooled]) + "\n" + _summary(report) + "\n"
+    return markdown(_HEADER, [*_volume_cells(report), pooled]) + "\n" + _summary(report) + "\n"
 
 
 def comparison_markdown(reports: Mapping[str, MatcherReport]) -> str:
@@ -56,19 +56,19 @@ def comparison_markdown(reports: Mapping[str, MatcherReport]) -> str:
     rows = [
         (
             name,
-            _with_interval(report.ap, report.ap_low, report.ap_high),
-            _score(report.prevalence),
-            _score(report.prior_ap),
-            _score(report.precision),
-            _score(report.recall),
+            with_interval(report.ap, report.ap_low, report.ap_high),
+            score(report.prevalence),
+            score(report.prior_ap),
+            score(report.precision),
+            score(report.recall),
             f"{report.mse:.2e}",
-            _with_interval(report.slope, report.slope_low, report.slope_high, digits=2),
+            with_interval(report.slope, report.slope_low, report.slope_high, digits=2),
             str(report.pairs),
             str(report.persons),
         )
         for name, report in reports.items()
     ]
-    return _markdown(header, rows)
+    return markdown(header, rows)
 
 
 def _volume_cells(report: MatcherReport) -> list[tuple[str, ...]]:
@@ -77,10 +77,10 @@ def _volume_cells(report: MatcherReport) -> list[tuple[str, ...]]:
             row["name"],
             row["person"],
             str(row["pairs"]),
-            _score(row["ap"]),
+            score(row["ap"]),
             "",
-            _score(row["prevalence"]),
-            _score(row["prior_ap"]),
+            score(row["prevalence"]),
+            score(row["prior_ap"]),
         )
         for row in report.per_volume
     ]
@@ -91,42 +91,44 @@ def _pooled_cells(report: MatcherReport) -> tuple[str, ...]:
         "all",
         f"{report.persons} person" + "s" * (report.persons != 1),
         str(report.pairs),
-        _score(report.ap),
-        "-" if isnan(report.ap_low) else f"{_score(report.ap_low)} to {_score(report.ap_high)}",
-        _score(report.prevalence),
-        _score(report.prior_ap),
+        score(report.ap),
+        "-" if isnan(report.ap_low) else f"{score(report.ap_low)} to {score(report.ap_high)}",
+        score(report.prevalence),
+        score(report.prior_ap),
     )
 
 
 def _summary(report: MatcherReport) -> str:
     """The scores that exist only pooled, as two sentences."""
-    precision, recall = _score(report.precision), _score(report.recall)
+    precision, recall = score(report.precision), score(report.recall)
     sentence = (
         f"At C > 0.2: precision {precision}, recall {recall}; mean squared error {report.mse:.2e}. "
     )
     if isnan(report.slope):
         return sentence + "The slope was not measured."
-    slope = _with_interval(report.slope, report.slope_low, report.slope_high, digits=2)
+    slope = with_interval(report.slope, report.slope_low, report.slope_high, digits=2)
     return (
         sentence
         + f"Slope {slope} over {report.slope_pairs} pairs: 1 follows the anatomy, 0 stays in place."
     )
 
 
-def _score(value: float | int, digits: int = 3) -> str:
+def score(value: float | int, digits: int = 3) -> str:
+    """A score as text; a dash where it is undefined."""
     return "-" if isnan(value) else f"{value:.{digits}f}"
 
 
-def _with_interval(value: float | int, low: float | int, high: float | int, digits: int = 3) -> str:
+def with_interval(value: float | int, low: float | int, high: float | int, digits: int = 3) -> str:
     """A score with its 95 % interval; the interval is left out where fewer than two persons leave it undefined."""
-    text = _score(value, digits)
+    text = score(value, digits)
     return (
         text
         if isnan(low) or isnan(high)
-        else f"{text} ({_score(low, digits)} to {_score(high, digits)})"
+        else f"{text} ({score(low, digits)} to {score(high, digits)})"
     )
 
 
-def _markdown(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def markdown(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A table of cells as Markdown."""
     lines = [header, tuple("---" for _ in header), *rows]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)

@@ -138,13 +138,15 @@ class Recorder(Callback):
 
     def _write_row(self, trainer: Trainer, step: int) -> None:
         loss = torch.stack(self.losses).mean().item()
-        speed = self.pairs / (time.perf_counter() - self.since)
+        seconds = time.perf_counter() - self.since
+        speed = self.pairs / seconds
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         row = {
             "step": step,
             "loss": loss,
             "learning_rate": rate,
             "pairs_per_second": round(speed, 2),
+            "seconds": round(seconds, 3),
         }
         self.folder.add_metrics(row)
         self.bar.set_postfix(loss=f"{loss:.4g}", pairs_per_s=f"{speed:.1f}", refresh=False)

@@ -17,7 +17,7 @@ from crossray.errors import InputError
 from crossray.files import written_whole
 from crossray.training.config import TrainConfig, differences, load_config
 
-COLUMNS = ("step", "loss", "learning_rate", "pairs_per_second")
+COLUMNS = ("step", "loss", "learning_rate", "pairs_per_second", "seconds")
 
 
 @dataclass(frozen=True)

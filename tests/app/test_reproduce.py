@@ -1,0 +1,54 @@
+"""`crossray reproduce table1`: rows on equal data, the same table from runs done already, one sentence for bad rows."""
+
+import json
+
+import pytest
+
+from crossray.app import cli
+from crossray.app.commands import reproduce
+from crossray.recipes import TABLE1, Budget, train_matcher_recipe
+
+OPTIONS = ["run.progress=false", "batch=2", "data.phantoms=3"]
+
+
+def test_a_small_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(reproduce.BUDGETS, "quick", Budget("tiny", steps=2, poses=4, pairs=6))
+    monkeypatch.setattr(reproduce, "PRIOR_SAMPLES", 6)
+    monkeypatch.setattr(reproduce, "SLOPE_PAIRS", 1)
+    words = ["reproduce", "table1", "--budget", "quick", "--row", "none", "--runs", str(tmp_path / "runs")]  # fmt: skip
+    assert cli.run([*words, "--out", str(tmp_path / "out"), *OPTIONS]) == 0
+    table = json.loads((tmp_path / "out/table1.json").read_text())
+    assert list(table["rows"]) == ["none", "transformer"]
+    none, transformer = table["rows"].values()
+    assert none["parameters"] < transformer["parameters"]
+    assert transformer["difference"] is None
+    assert len(none["difference"]) == 2
+    assert none["training_seconds"] > 0
+    for row in table["rows"].values():
+        assert 0 < row["exact"]["prevalence"] != row["paper"]["prevalence"] > 0
+        assert row["exact"]["pairs"] == row["paper"]["pairs"] == 6
+    assert table["settings"]["steps"] == 2
+    assert "position prior" in (tmp_path / "out/table1.md").read_text()
+    weights = tmp_path / "runs/none-0/matcher.safetensors"
+    before = weights.stat().st_mtime_ns
+    assert cli.run([*words, "--out", str(tmp_path / "again"), *OPTIONS]) == 0
+    assert weights.stat().st_mtime_ns == before
+    again = json.loads((tmp_path / "again/table1.json").read_text())
+    assert again["rows"]["none"]["exact"] == none["exact"]
+
+
+def test_a_row_that_does_not_exist(capsys):
+    assert cli.run(["reproduce", "table1", "--row", "oracle"]) == 2
+    assert "Table 1 has no row 'oracle'; it has none, superglue" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("preset", ["tiny", "small"])
+def test_rows_share_everything_but_the_form(preset):
+    base = train_matcher_recipe(preset)
+    configs = {name: row.recipe(base) for name, row in TABLE1.items()}
+    published = [config for name, config in configs.items() if name != "ours"]
+    for config in published:
+        assert config.model_copy(update={"matcher": base.matcher, "early": base.early}) == base
+        assert not config.matcher.position
+        assert not config.matcher.same_view
+    assert len({config.matcher for config in configs.values()}) == len(configs)
