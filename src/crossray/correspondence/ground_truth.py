@@ -204,10 +204,12 @@ def _exact(
     values, logistic = volume.values, (0.0, 0.0, 0.0, torch.inf)
     if normalise and isinstance(weight, TissueWeight):
         logistic = weight.logistic()
-    elif weight is not None:
-        values = weight(values)
-    if not normalise:  # a product of projections of weights: the weight enters once a view
-        values = values.square()
+    elif weight is not None or not normalise:
+        # Slice by slice, since formulas hold several copies. A product of projections has the weight once a view.
+        values = torch.empty_like(values)
+        for slot, plane in zip(values, volume.values, strict=True):
+            weights = plane if weight is None else weight(plane)
+            slot.copy_(weights if normalise else weights.square())
     matrices = cameras.projection_matrices() @ volume.world_from_voxel
     half = _footprint_bounds(matrices, volume)
     options = (normalise, 0 if itself else 1)
