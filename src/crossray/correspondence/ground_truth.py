@@ -113,9 +113,9 @@ def band(
     weights = volume.values[z, y, x].cpu()
     if weight is not None:
         weights = weight(weights)
+    kept = weights > 0
     if not normalise:
         weights = weights.square()
-    kept = weights > 0
     images = band_kernel(
         voxels[kept.numpy()], weights[kept].double().numpy(), size, rays.vectors.numpy(), rays.metric.numpy(),
         matrices.numpy(), _footprint_bounds(matrices, volume).numpy(), cameras.size, view, row * columns + column,
@@ -202,14 +202,10 @@ def _exact(
 ) -> Float[Tensor, "view view patch patch"]:
     rays = ray_table(volume, cameras)
     values, logistic = volume.values, (0.0, 0.0, 0.0, torch.inf)
-    if normalise and isinstance(weight, TissueWeight):
+    if isinstance(weight, TissueWeight):
         logistic = weight.logistic()
-    elif weight is not None or not normalise:
-        # Slice by slice, since formulas hold several copies. A product of projections has the weight once a view.
-        values = torch.empty_like(values)
-        for slot, plane in zip(values, volume.values, strict=True):
-            weights = plane if weight is None else weight(plane)
-            slot.copy_(weights if normalise else weights.square())
+    elif weight is not None:
+        values = weight(values)
     matrices = cameras.projection_matrices() @ volume.world_from_voxel
     half = _footprint_bounds(matrices, volume)
     options = (normalise, 0 if itself else 1)
