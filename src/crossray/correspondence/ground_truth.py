@@ -176,10 +176,9 @@ def pixel_correspondence(
             ),
             tops,
         )
-        counts, columns, values = (
-            torch.cat([torch.from_numpy(part) for part in parts])
-            for parts in zip(*blocks, strict=True)
-        )
+        parts = [[torch.from_numpy(part) for part in kind] for kind in zip(*blocks, strict=True)]
+    # Each kind is freed before the next is joined.
+    values, columns, counts = (torch.cat(parts.pop()) for _ in range(3))
     starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
     if len(values) < 2**31:
         starts = starts.int()
