@@ -111,10 +111,11 @@ def coarse_mask(
 ) -> tuple[Bool[np.ndarray, "z y x"], Spacing]:
     """Blocks of voxels up to some mm wide, of which more than a share is above a threshold; their spacing."""
     blocks = [max(1, int(coarse_mm / spacing + 1e-3)) for spacing in volume.spacing]
-    layers = [
-        avg_pool3d((slab.cpu() > threshold).float()[None], blocks[::-1], ceil_mode=True)[0] > share
-        for slab in volume.values.split(8 * blocks[2])
-    ]
+    layers = []
+    for slab in volume.values.split(8 * blocks[2]):
+        above = (slab.cpu() > threshold).float()[None]
+        kernel = (min(blocks[2], len(slab)), blocks[1], blocks[0])
+        layers.append(avg_pool3d(above, kernel, ceil_mode=True)[0] > share)
     x, y, z = (block * spacing for block, spacing in zip(blocks, volume.spacing, strict=True))
     return torch.cat(layers).numpy(), (x, y, z)
 
