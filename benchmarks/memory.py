@@ -1,6 +1,6 @@
 """Measures what memory each path takes beyond the volume it is given, in units of that volume.
 
-    python benchmarks/memory.py [--sides 256 384] [--only WORD]
+    MALLOC_MMAP_THRESHOLD_=65536 python benchmarks/memory.py [--sides 256 384] [--only WORD]
 
 The bound: one more volume, and the output. A path's peak is the high-water mark of the resident set (VmHWM, set back by
 /proc/self/clear_refs: Linux only) less what was resident before the call; the volume lies in memory by then, and a

@@ -10,7 +10,14 @@ import pytest
 
 RESET = Path("/proc/self/clear_refs")
 SIDE = 192
-MOST = {"project": 0.3, "exact": 0.3, "plain product": 0.3, "render": 1.3, "attenuation": 1.3, "remove_table": 3.0}  # fmt: skip
+MOST = {
+    "project": 0.3,
+    "exact": 0.3,
+    "plain product": 0.3,
+    "render": 1.3,
+    "attenuation": 1.3,
+    "remove_table": 3.0,
+}
 """Volumes, the output included. `remove_table` numbers parts in 4 bytes a voxel beside its masks."""
 
 MEASURE = """
