@@ -157,7 +157,8 @@ def _add_row(
             ):
                 continue
             work.voxels[0, count], work.voxels[1, count], work.voxels[2, count] = x, y, z
-            work.voxels[3, count] = weight
+            # A product of projections has the weight once a view.
+            work.voxels[3, count] = weight if scene.normalise else weight * weight
             count += 1
             if count == LANES:
                 _add_voxels(out, reached, scene, work, count)

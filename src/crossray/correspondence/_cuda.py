@@ -254,6 +254,8 @@ def _kernel(views: int, parts: int) -> Any:
         for i in range(cuda.threadIdx.x, count[0], THREADS):
             x, y, z = _voxel(noted[i], x0, y0, z0, step)
             weight = _weight(flat[(z * size[1] + y) * size[0] + x], logistic)
+            if not normalise:  # a product of projections has the weight once a view
+                weight *= weight
             for k in range(views):
                 peak = _measure(
                     table[k], bounds[k, :, 4], _place(bounds, k, x, y, z), size, (x, y, z), patch, spans[k], maxima[k]

@@ -113,9 +113,9 @@ def band(
     weights = volume.values[z, y, x].cpu()
     if weight is not None:
         weights = weight(weights)
+    kept = weights > 0
     if not normalise:
         weights = weights.square()
-    kept = weights > 0
     images = band_kernel(
         voxels[kept.numpy()], weights[kept].double().numpy(), size, rays.vectors.numpy(), rays.metric.numpy(),
         matrices.numpy(), _footprint_bounds(matrices, volume).numpy(), cameras.size, view, row * columns + column,
@@ -176,10 +176,9 @@ def pixel_correspondence(
             ),
             tops,
         )
-        counts, columns, values = (
-            torch.cat([torch.from_numpy(part) for part in parts])
-            for parts in zip(*blocks, strict=True)
-        )
+        parts = [[torch.from_numpy(part) for part in kind] for kind in zip(*blocks, strict=True)]
+    # Each kind is freed before the next is joined.
+    values, columns, counts = (torch.cat(parts.pop()) for _ in range(3))
     starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
     if len(values) < 2**31:
         starts = starts.int()
@@ -202,12 +201,10 @@ def _exact(
 ) -> Float[Tensor, "view view patch patch"]:
     rays = ray_table(volume, cameras)
     values, logistic = volume.values, (0.0, 0.0, 0.0, torch.inf)
-    if normalise and isinstance(weight, TissueWeight):
+    if isinstance(weight, TissueWeight):
         logistic = weight.logistic()
     elif weight is not None:
         values = weight(values)
-    if not normalise:  # a product of projections of weights: the weight enters once a view
-        values = values.square()
     matrices = cameras.projection_matrices() @ volume.world_from_voxel
     half = _footprint_bounds(matrices, volume)
     options = (normalise, 0 if itself else 1)

@@ -40,10 +40,11 @@ def correspondence_by_label(
     Raises:
         InputError: As for `correspondence` and `weights_by_label`.
     """
-    return {
-        label: correspondence(part, cameras, patch, weight=None, itself=itself)
-        for label, part in weights_by_label(volume, labels, weight)
-    }
+    matrices = {}
+    for label, part in weights_by_label(volume, labels, weight):
+        matrices[label] = correspondence(part, cameras, patch, weight=None, itself=itself)
+        del part  # before the next one is made
+    return matrices
 
 
 def weights_by_label(
@@ -68,7 +69,7 @@ def weights_by_label(
     weights = volume.values if weight is None else weight(volume.values)
     return (
         (int(label), replace(volume, values=weights.where(labels.values == label, 0.0)))
-        for label in labels.values.unique().tolist()
+        for label in sorted({n for slab in labels.values.split(16) for n in slab.unique().tolist()})
     )
 
 
@@ -87,7 +88,7 @@ def _check_labels(volume: Volume, labels: Volume) -> None:
             f"{labels.name} lies elsewhere than {volume.name}: their world_from_voxel differ; "
             "resample the labels (nearest neighbour) to the volume's grid."
         )
-    if (labels.values < 0).any() or (labels.values != labels.values.round()).any():
+    if labels.values.min() < 0 or not torch.equal(labels.values, labels.values.round()):
         raise InputError(
             f"{labels.name} holds values that are no labels; give whole numbers from 0."
         )

@@ -35,8 +35,8 @@ class TissueWeight:
 
     def __call__(self, hu: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Weights in [0, 1], float32."""
-        weight = torch.sigmoid(self.slope_per_hu * (hu - self.midpoint_hu))
-        return weight.masked_fill(hu < self.air_hu, 0.0)
+        logit = (hu - self.midpoint_hu).mul_(self.slope_per_hu)
+        return logit.masked_fill_(hu < self.air_hu, -torch.inf).sigmoid_()
 
     def logistic(self) -> tuple[float, float, float, float]:
         """Midpoint, slope, the lowest HU that weighs anything, and the HU where the weight is 0.9."""

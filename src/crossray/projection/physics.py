@@ -26,7 +26,7 @@ from crossray.projection.effects import (
     Scatter,
     Setup,
 )
-from crossray.projection.materials import decompose, material_paths
+from crossray.projection.materials import material_paths, tissue_paths
 from crossray.projection.spectrum import DENSITY, Beam, Bins, attenuation, energies
 from crossray.volumes.volume import Volume
 
@@ -162,13 +162,13 @@ def expose(
         raise InputError(
             f"{len(shots)} exposures do not fit {len(cameras)} views; give one, or one a view."
         )
-    materials = decompose(volume) if isinstance(volume, Volume) else volume
-    paths = material_paths(materials, cameras)
+    if isinstance(volume, Volume):
+        center, paths = volume.center, tissue_paths(volume, cameras)
+    else:
+        center, paths = volume["water"].center, material_paths(volume, cameras)
     views = [
         shot({name: path[view].numpy() for name, path in paths.items()}, setup, view)
-        for view, (shot, setup) in enumerate(
-            zip(shots, setups(cameras, materials["water"].center), strict=True)
-        )
+        for view, (shot, setup) in enumerate(zip(shots, setups(cameras, center), strict=True))
     ]
     return torch.from_numpy(np.stack(views))
 

@@ -160,16 +160,18 @@ class Cast:
         slices = volume.values.shape[0]
         z = slice(round(self.reach[0] * slices), max(1, round(self.reach[1] * slices)))
         part = volume.values[z]
-        skin = _skin_distance(part > BODY_HU, volume.spacing)
-        if skin is None:
+        body = part > BODY_HU
+        if not body.any():
             raise InputError(f"{volume.name} holds no limb above {BODY_HU:g} HU to put a cast on.")
         fine = (volume.spacing[0] + volume.spacing[1]) / 2
-        off_middle = (skin - self.gap_mm - self.thickness_mm / 2).abs() - self.thickness_mm / 2
-        coverage = (0.5 - off_middle / fine).clamp(0, 1)
-        density = 1 + self.variation * _mottling(self.seed, part.shape, volume.spacing)
-        values = volume.values.clone()
-        values[z] += coverage * (density.clamp(min=0) * (self.hu - AIR_HU) + AIR_HU - part)
-        return replace(volume, values=values)
+        # In place, and the volume is a copy already.
+        change = _mottling(self.seed, part.shape, volume.spacing).mul_(self.variation).add_(1)
+        change.clamp_(min=0).mul_(self.hu - AIR_HU).add_(AIR_HU).sub_(part)
+        skin = _skin_distance(body, volume.spacing)
+        off_middle = skin.sub_(self.gap_mm).sub_(self.thickness_mm / 2).abs_()
+        off_middle.sub_(self.thickness_mm / 2)
+        part += change.mul_(off_middle.div_(fine).neg_().add_(0.5).clamp_(0, 1))  # its coverage
+        return volume
 
 
 Hardware = Implant | Cast
@@ -326,14 +328,10 @@ def _widened(volume: Volume, margin_mm: float) -> Volume:
     return replace(volume, values=values, world_from_voxel=affine)
 
 
-def _skin_distance(
-    body: Tensor, spacing: tuple[float, float, float]
-) -> Float[Tensor, "z y x"] | None:
-    """Distance in mm within each slice to the skin, gaps between fingers bridged; None without a body."""
+def _skin_distance(body: Tensor, spacing: tuple[float, float, float]) -> Float[Tensor, "z y x"]:
+    """Distance in mm within each slice to the skin, gaps between fingers bridged."""
     from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-    if not body.any():
-        return None
     sampling = spacing[1::-1]
     half = sum(sampling) / 4  # from a voxel's centre to its edge
 
@@ -347,10 +345,9 @@ def _skin_distance(
         closed = outside(outside(tissue) > _BRIDGE_MM) > _BRIDGE_MM
         closed |= tissue
         distance[index] = np.where(closed, half - outside(~closed), outside(closed) - half)
-    smooth = gaussian_filter(
-        distance, [_SMOOTH_MM / step for step in spacing[::-1]], mode="nearest"
-    )
-    return torch.from_numpy(smooth)
+    widths = [_SMOOTH_MM / step for step in spacing[::-1]]
+    gaussian_filter(distance, widths, output=distance, mode="nearest")
+    return torch.from_numpy(distance)
 
 
 def _mottling(
@@ -363,6 +360,9 @@ def _mottling(
     total = np.zeros(shape, np.float32)
     for along, across in ((1.5, 1.5), (1.0, 8.0)):
         widths = (along / spacing[2], across / spacing[1], across / spacing[0])
-        noise = gaussian_filter(rng.standard_normal(shape, np.float32), widths, mode="nearest")
-        total += noise / max(float(noise.std()), 1e-6)
-    return torch.from_numpy(total / np.sqrt(2, dtype=np.float32))
+        noise = rng.standard_normal(shape, np.float32)
+        gaussian_filter(noise, widths, output=noise, mode="nearest")
+        noise /= max(float(noise.std()), 1e-6)
+        total += noise
+    total /= np.sqrt(2, dtype=np.float32)
+    return torch.from_numpy(total)

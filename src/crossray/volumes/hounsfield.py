@@ -51,8 +51,9 @@ def as_hounsfield(volume: Volume) -> Volume:
     if not notes:
         return volume
     hu = volume.values + shift
-    for value in padding:
-        hu[volume.values == value] = AIR_HU
+    for mended, stored in zip(hu, volume.values, strict=True):
+        for value in padding:
+            mended[stored == value] = AIR_HU
     said = tuple(f"{volume.name}: {note}" for note in notes)
     return replace(volume, values=hu, notes=volume.notes + said)
 
@@ -60,15 +61,24 @@ def as_hounsfield(volume: Volume) -> Volume:
 def _padding(values: Float[Tensor, "z y x"]) -> list[float]:
     """Impossible values that stand alone and are too frequent to be noise."""
     found = []
-    lowest = float(values.min())
+    lowest, left = float(values.min()), values.numel()
     while lowest < _LOWEST_HU:
-        above = values[values > lowest]
-        share = 1 - above.numel() / values.numel()
-        if not above.numel() or share < _PADDED or float(above.min()) - lowest < _ALONE:
+        count, above = _beyond(values, lowest)
+        if not count or 1 - count / left < _PADDED or above - lowest < _ALONE:
             break
         found.append(lowest)
-        values, lowest = above, float(above.min())
+        lowest, left = above, count
     return found
+
+
+def _beyond(values: Float[Tensor, "z y x"], bound: float) -> tuple[int, float]:
+    """How many values lie above a bound, and the least of them; slice by slice, to save memory."""
+    count, least = 0, float("inf")
+    for plane in values:
+        above = plane[plane > bound]
+        if above.numel():
+            count, least = count + above.numel(), min(least, float(above.min()))
+    return count, least
 
 
 def _shift(name: str, values: Shaped[np.ndarray, " voxel"]) -> tuple[float, list[str]]:

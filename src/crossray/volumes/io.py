@@ -184,23 +184,27 @@ def _read_index(index: Path) -> list[CtFile]:
 
 
 def _read_file(path: Path) -> Volume:
+    notes = check_nifti(path) if _suffix(path) in (".nii", ".nii.gz") else ()
+    return replace(from_image(_read_image(path), path.name), notes=notes)
+
+
+def _read_image(path: Path) -> "SimpleITK.Image":
+    """The image alone: ITK's reader would keep what the file holds as long as it lives."""
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.SetOutputPixelType(sitk.sitkFloat32)
-    notes = check_nifti(path) if _suffix(path) in (".nii", ".nii.gz") else ()
     with quiet_itk():
         try:
             reader.ReadImageInformation()
             _check_header(path, reader)
-            image = reader.Execute()
+            return reader.Execute()
         except RuntimeError as error:
             raise InputError(
                 f"{path} cannot be read as a CT ({itk_reason(error)}); give .nii.gz, .nrrd, .mha "
                 "or a folder of DICOM slices."
             ) from error
-    return replace(from_image(image, path.name), notes=notes)
 
 
 def _check_header(path: Path, reader: "SimpleITK.ImageFileReader") -> None:

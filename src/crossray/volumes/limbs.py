@@ -9,9 +9,18 @@ from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Int
+from torch import Tensor
 
 from crossray.volumes.resample import crop
-from crossray.volumes.table import BODY_HU, Spacing, body_box, coarse_share, label, on_grid
+from crossray.volumes.table import (
+    BODY_HU,
+    Spacing,
+    body_box,
+    coarse_mask,
+    label,
+    on_grid,
+    part_sizes,
+)
 from crossray.volumes.volume import AIR_HU, Volume
 
 _COARSE_MM = 3.0
@@ -40,10 +49,10 @@ def split_limbs(volume: Volume) -> list[Volume]:
     Raises:
         InputError: Nothing lies above `BODY_HU`.
     """
-    share, spacing = coarse_share(volume, BODY_HU, _COARSE_MM)
-    bone, _ = coarse_share(volume, _BONE_HU, _COARSE_MM)
-    parts = _divided(share > 0.5, bone > _BONE_SHARE, spacing)
-    bony = [part for part in parts if _holds_bone(part, bone > _BONE_SHARE)]
+    body, spacing = coarse_mask(volume, BODY_HU, _COARSE_MM)
+    bone, _ = coarse_mask(volume, _BONE_HU, _COARSE_MM, _BONE_SHARE)
+    parts = _divided(body, bone, spacing)
+    bony = [part for part in parts if _holds_bone(part, bone)]
     if len(parts) < 2 or not bony:
         return [crop(volume, body_box(volume))]
     if len(bony) < len(parts):
@@ -52,12 +61,12 @@ def split_limbs(volume: Volume) -> list[Volume]:
             "as the edge of the other leg."
         )
         volume = replace(volume, notes=(*volume.notes, left_out))
-    owner = on_grid(_nearest(parts, spacing), spacing, volume)
-    limbs = []
-    for number, part in enumerate(parts):
-        if any(part is other for other in bony):
-            alone = replace(volume, values=volume.values.where(owner == number + 1, AIR_HU))
-            limbs.append(crop(alone, body_box(alone)))
+    nearest = _nearest(parts, spacing)
+    limbs = [
+        _alone(volume, on_grid(nearest == number, spacing, volume))
+        for number, part in enumerate(parts, 1)
+        if any(part is other for other in bony)
+    ]
     limbs.sort(key=lambda limb: float(limb.center[0]))
     if len(limbs) == 1:
         return limbs
@@ -65,6 +74,11 @@ def split_limbs(volume: Volume) -> list[Volume]:
         replace(limb, name=f"{volume.name}, limb {i} of {len(limbs)}")
         for i, limb in enumerate(limbs, 1)
     ]
+
+
+def _alone(volume: Volume, own: Bool[Tensor, "z y x"]) -> Volume:
+    alone = replace(volume, values=volume.values.where(own, AIR_HU))
+    return crop(alone, body_box(alone))
 
 
 def _divided(
@@ -80,7 +94,7 @@ def _divided(
 
 
 def _large(labels: Int[np.ndarray, "z y x"]) -> list[Bool[np.ndarray, "z y x"]]:
-    sizes = np.bincount(labels.ravel())[1:]
+    sizes = part_sizes(labels)[1:]
     large = np.flatnonzero(sizes >= max(1, _SHARE * sizes.max(initial=0)))
     return [labels == number + 1 for number in large]
 

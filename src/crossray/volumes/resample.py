@@ -77,7 +77,13 @@ def interpolate(
     shape = [1, 1, 1]
     shape[dim] = -1
     weight = (at - low).to(values.dtype).reshape(shape)
-    return torch.lerp(values.index_select(dim, low), values.index_select(dim, high), weight)
+    size = list(values.shape)
+    size[dim] = len(at)
+    result = values.new_empty(size)
+    across = 1 if dim == 0 else 0  # slab by slab, since a copy is gathered of either neighbour
+    for some, target in zip(values.split(16, across), result.split(16, across), strict=True):
+        target.copy_(torch.lerp(some.index_select(dim, low), some.index_select(dim, high), weight))
+    return result
 
 
 def _moved(

@@ -9,8 +9,9 @@ from itertools import product
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
+from torch.nn.functional import avg_pool3d
 
 from crossray.errors import InputError
 from crossray.volumes.volume import AIR_HU, Volume
@@ -46,8 +47,7 @@ def remove_table(volume: Volume) -> Volume:
     Raises:
         InputError: No solid part is left; the volume holds no body, or its values are not HU.
     """
-    solid, spacing = coarse_share(volume, BODY_HU, _COARSE_MM)
-    solid = solid > 0.5
+    solid, spacing = coarse_mask(volume, BODY_HU, _COARSE_MM)
     core = _eroded(solid, spacing, _CORE_MM)
     if not core.any():
         raise InputError(
@@ -106,15 +106,18 @@ def cut_faces(volume: Volume, threshold: float = BODY_HU) -> dict[str, float]:
     }
 
 
-def coarse_share(
-    volume: Volume, threshold: float, coarse_mm: float
-) -> tuple[Float[np.ndarray, "z y x"], Spacing]:
-    """Share of blocks of voxels above a threshold, blocks up to some mm wide; and their spacing."""
+def coarse_mask(
+    volume: Volume, threshold: float, coarse_mm: float, share: float = 0.5
+) -> tuple[Bool[np.ndarray, "z y x"], Spacing]:
+    """Blocks of voxels up to some mm wide, of which more than a share is above a threshold; their spacing."""
     blocks = [max(1, int(coarse_mm / spacing + 1e-3)) for spacing in volume.spacing]
-    above = (volume.values.cpu() > threshold).float()[None]
-    share = torch.nn.functional.avg_pool3d(above, kernel_size=blocks[::-1], ceil_mode=True)[0]
+    layers = []
+    for slab in volume.values.split(8 * blocks[2]):
+        above = (slab.cpu() > threshold).float()[None]
+        kernel = (min(blocks[2], len(slab)), blocks[1], blocks[0])
+        layers.append(avg_pool3d(above, kernel, ceil_mode=True)[0] > share)
     x, y, z = (block * spacing for block, spacing in zip(blocks, volume.spacing, strict=True))
-    return share.numpy(), (x, y, z)
+    return torch.cat(layers).numpy(), (x, y, z)
 
 
 def on_grid(
@@ -160,9 +163,9 @@ def _dilated(
 
 def _large_parts(mask: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
     labels = label(mask, reach=3)
-    sizes = np.bincount(labels.ravel())
+    sizes = part_sizes(labels)
     sizes[0] = 0
-    return (sizes >= max(1, _SHARE * sizes.max()))[labels]
+    return _of_labels(sizes >= max(1, _SHARE * sizes.max()), labels)
 
 
 def _fill_slices(mask: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
@@ -172,7 +175,25 @@ def _fill_slices(mask: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
     for edge in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
         outside[edge] = True
     outside[0] = False
-    return ~outside[labels]
+    return _of_labels(~outside, labels)
+
+
+def _of_labels(
+    kept: Bool[np.ndarray, " part"], labels: Int[np.ndarray, "z y x"]
+) -> Bool[np.ndarray, "z y x"]:
+    """`kept[labels]`, slice by slice, since numpy makes indices of 8 bytes."""
+    mask = np.empty(labels.shape, bool)
+    for target, plane in zip(mask, labels, strict=True):
+        target[:] = kept[plane]
+    return mask
+
+
+def part_sizes(labels: Int[np.ndarray, "z y x"]) -> Int[np.ndarray, " part"]:
+    """Voxels of each number, slice by slice, since numpy counts in 8 bytes."""
+    sizes = np.zeros(labels.max() + 1, np.int64)
+    for plane in labels:
+        sizes += np.bincount(plane.ravel(), minlength=len(sizes))
+    return sizes
 
 
 def label(mask: Bool[np.ndarray, "z y x"], reach: int) -> Int[np.ndarray, "z y x"]:
