@@ -3,7 +3,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossray.models.attention import RotaryGrid, SameViewBias, SelfAttention, one_sided, turned
+from crossray.models.attention import (
+    RotaryGrid,
+    SameViewBias,
+    SelfAttention,
+    one_sided,
+    resized,
+    turned,
+)
 
 
 def turned_at(grid: tuple[int, int], vector: torch.Tensor, cell: int) -> torch.Tensor:
@@ -43,6 +50,12 @@ def test_rows_and_columns_are_told_apart():
 def test_views_share_the_grid():
     angle = RotaryGrid(8)((2, 3), views=2)
     assert torch.equal(angle[:6], angle[6:])
+
+
+def test_a_code_of_position_on_a_finer_grid_by_hand():
+    code = torch.tensor([[0.0], [4.0]])
+    assert resized(code, (1, 2), (1, 4)).flatten().tolist() == [0.0, 1.0, 3.0, 4.0]
+    assert resized(code, (1, 2), (1, 2)) is code
 
 
 def test_one_sided_by_hand():

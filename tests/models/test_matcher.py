@@ -14,7 +14,6 @@ from crossray.models.matcher import (
     MatcherConfig,
     MatcherNetwork,
     load_network,
-    resized,
     save_network,
 )
 
@@ -103,12 +102,6 @@ def test_images_of_another_size_have_another_grid(config):
         matrix = network_of(config)(torch.rand(1, 2, 96, 32))
     assert matrix.shape == (1, 2, 2, 12, 12)
     assert 0 <= matrix.min() < matrix.max() <= 1
-
-
-def test_a_code_of_position_on_a_finer_grid_by_hand():
-    code = torch.tensor([[0.0], [4.0]])
-    assert resized(code, (1, 2), (1, 4)).flatten().tolist() == [0.0, 1.0, 3.0, 4.0]
-    assert resized(code, (1, 2), (1, 2)) is code
 
 
 def test_squared_cosine_of_descriptors():

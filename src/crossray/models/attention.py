@@ -54,6 +54,17 @@ def turned(
     return torch.cat([real * cosine - imaginary * sine, real * sine + imaginary * cosine], dim=-1)
 
 
+def resized(
+    position: Float[Tensor, "token width"], old: tuple[int, int], new: tuple[int, int]
+) -> Float[Tensor, "new_token width"]:
+    """A code of position on another grid over the same field, interpolated between the centres of its cells."""
+    if old == new:
+        return position
+    cells = position.unflatten(0, old).permute(2, 0, 1)[None]
+    smooth = F.interpolate(cells, size=new, mode="bilinear", align_corners=False)
+    return smooth[0].permute(1, 2, 0).flatten(0, 1)
+
+
 class SameViewBias(nn.Module):
     """A learned number per head, added to the attention logits between tokens of one and the same view.
 

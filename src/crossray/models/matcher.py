@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from crossray.models.attention import resized
 from crossray.models.backbone import STRIDE, ResidualTrunk, TrunkConfig
 from crossray.models.head import HEADS, Expansion, pair_cosines
 from crossray.models.loftr import LoFTR
@@ -284,17 +285,6 @@ class MatcherNetwork(nn.Module):
             )
         if seen is not None and not seen.any(-1).all():
             raise ValueError("The matcher got a view of which no patch is seen.")
-
-
-def resized(
-    position: Float[Tensor, "token width"], old: tuple[int, int], new: tuple[int, int]
-) -> Float[Tensor, "new_token width"]:
-    """A code of position on another grid over the same field, interpolated between the centres of its cells."""
-    if old == new:
-        return position
-    cells = position.unflatten(0, old).permute(2, 0, 1)[None]
-    smooth = F.interpolate(cells, size=new, mode="bilinear", align_corners=False)
-    return smooth[0].permute(1, 2, 0).flatten(0, 1)
 
 
 def _context(config: MatcherConfig) -> nn.Module:
