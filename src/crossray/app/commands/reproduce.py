@@ -12,8 +12,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.markdown import Markdown
 
 from crossray.app.commands.evaluate import PRIOR_SAMPLES, SLOPE_PAIRS, benches, sample_config
 from crossray.app.commands.train import resolved
@@ -48,13 +46,13 @@ def reproduce_table1(
             return
         trained[name] = network
     settings = {
-        "date": date.today().isoformat(), "budget": budget, "seed": seed, "CTs": str(ct or "none"),
+        "date": date.today().isoformat(), "budget": budget, "seed": seed, "CTs": ct.name if ct else "phantoms",
         "steps": _config(REFERENCE, ct, spent, seed, words)[0].steps, "machine": _machine(),
         "crossray": version("crossray"), "torch": version("torch"),
     }  # fmt: skip
     table = Comparison("table1", _score(trained, ct, spent.pairs, seed, runs), REFERENCE, settings)
     paths = table.save(out)
-    Console().print(Markdown(table.to_markdown()))
+    print(table.to_markdown())
     print("Written: " + ", ".join(str(path) for path in paths))
 
 
