@@ -80,7 +80,7 @@ BUDGETS = {
     "long": Budget("small", steps=6000, poses=4000, pairs=400),
     "paper": Budget("paper", steps=648_750, poses=0, pairs=2000),
 }
-"""Two cores: minutes, an hour and a half, a day. `paper` is for GPUs."""
+"""Two cores: minutes, two hours and as much rendering as `poses` takes, a day. `paper` is for GPUs."""
 
 
 def transformer(base: TrainConfig) -> TrainConfig:

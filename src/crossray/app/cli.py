@@ -272,7 +272,7 @@ def reproduce_table1(
         Path | None, typer.Option(help="Folder of CT volumes; without it, phantoms.")
     ] = None,
     budget: Annotated[
-        Budget, typer.Option(help="Two cores: minutes, 1.5 hours, a day; paper: GPUs.")
+        Budget, typer.Option(help="Two cores: minutes, two hours, a day; paper: GPUs.")
     ] = Budget.cpu,
     row: Annotated[
         list[str] | None, typer.Option(help="Only this row, beside the transformer; repeatable.")
