@@ -44,7 +44,8 @@ def films(tmp_path):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    from crossray.models.matcher import MatcherConfig, MatcherNetwork, save_network
+    from crossray.models.matcher import MatcherConfig, MatcherNetwork
+    from crossray.models.storage import save_network
 
     torch.manual_seed(7)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"

@@ -15,7 +15,8 @@ from crossray.volumes.volume import Volume
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    from crossray.models.matcher import MatcherConfig, MatcherNetwork, save_network
+    from crossray.models.matcher import MatcherConfig, MatcherNetwork
+    from crossray.models.storage import save_network
 
     torch.manual_seed(7)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
@@ -236,3 +237,24 @@ def test_the_demos_truth_lies_on_the_networks_patches(weights):
     assert matches.fields[0] == (0.0, 0.0, 512.0, 512.0)
     fingers_to_fingers = truth[0, 1].view(16, 16, 256)[3].sum(0).view(16, 16).sum(1)
     assert fingers_to_fingers[2:5].sum() > 0.6 * fingers_to_fingers.sum()
+
+
+def test_calibrate_keeps_what_it_measured_with_the_weights(capfd, tmp_path, weights):
+    from crossray.matching import Matcher
+
+    out, scores = tmp_path / "calibrated.safetensors", tmp_path / "scores.json"
+    arguments = ("calibrate", "--weights", weights, "--pairs", 6, "--out", out, "--json", scores)
+    assert run(*arguments) == 0
+    assert "expected calibration error" in capfd.readouterr().out
+    measured = json.loads(scores.read_text())
+    assert measured["persons"] == 6
+    assert {"ece", "regions", "related_auroc", "roll_error_deg", "turn_error_deg"} <= set(measured)
+    matcher, before = Matcher.load(out), Matcher.load(weights)
+    assert matcher.calibration is not None
+    assert before.calibration is None
+    for name, value in before.network.state_dict().items():
+        assert torch.equal(value, matcher.network.state_dict()[name])
+    matches = matcher.match([np.random.default_rng(i).random((64, 64)) for i in range(2)])
+    assert 0 < matches.related() < 1
+    assert refused(capfd, *arguments[:-3], tmp_path / "no" / "weights.safetensors")
+    assert entries(tmp_path) == ["calibrated.safetensors", "scores.json"]

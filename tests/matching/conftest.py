@@ -197,7 +197,8 @@ def browser(tmp_path_factory):
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory) -> Path:
     """Weights of a tiny matcher that has learned nothing."""
-    from crossray.models.matcher import MatcherConfig, MatcherNetwork, save_network
+    from crossray.models.matcher import MatcherConfig, MatcherNetwork
+    from crossray.models.storage import save_network
 
     torch.manual_seed(7)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"

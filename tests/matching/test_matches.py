@@ -6,18 +6,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossray.errors import InputError
+from crossray.evaluation.calibration import Calibration
 from crossray.matching.matches import Matches, between_centres
 from crossray.matching.preprocess import Field
 
+CALIBRATION = Calibration(
+    match=(1.0, 1.0, 0.0), region=((0.5, 0.4), (0.9, 0.8)), related=(4.0, -2.0), turn=1.0
+)
 
-def matches_of(block, sizes=((4, 4), (4, 4)), fields=None, grid=(2, 2)):
+
+def matches_of(
+    block, sizes=((4, 4), (4, 4)), fields=None, grid=(2, 2), calibration: Calibration | None = None
+):
     """Two views whose block (0, 1) is given."""
     count = grid[0] * grid[1]
     matrix = torch.zeros(2, 2, count, count)
     matrix[0, 1], matrix[1, 0] = block, block.T
     whole = tuple(Field(0.0, 0.0, float(rows), float(columns)) for rows, columns in sizes)
     images = tuple(torch.rand(*size) for size in sizes)
-    return Matches(matrix, grid, fields or whole, images, ("AP", "LAT"), "by hand", 0.5)
+    return Matches(
+        matrix, grid, fields or whole, images, ("AP", "LAT"), "by hand", 0.5, calibration
+    )
 
 
 def test_a_band_by_hand():
@@ -98,3 +107,56 @@ def test_the_summary_says_how_strong_the_matches_are():
     assert summary["pairs"][1]["to"] == 0
     assert summary["views"][1]["name"] == "LAT"
     assert repr(matches_of(block)) == "Matches(AP, LAT: 2 x 2 patches, 0.50 s)"
+
+
+def test_a_region_by_hand():
+    """Of 0.6, 0.3 and 0.1 the likeliest is enough for a coverage of one half, the two likeliest for 90 %."""
+    block = torch.zeros(4, 4)
+    block[0] = torch.tensor([0.3, 0.1, 0.0, 0.6])
+    matches = matches_of(block, sizes=((4, 4), (4, 6)), calibration=CALIBRATION)
+    half = matches.region(0, (0, 0), 0.5)[1]
+    assert half.shape == (4, 6)
+    assert half.nonzero().tolist() == [[r, c] for r in (2, 3) for c in (3, 4, 5)]
+    most = matches.region(0, (0, 0))[1]
+    assert (most.sum(), most[:2, :3].all()) == (12, True)
+    assert not matches.region(0, (3, 3))[1].any()
+
+
+def test_films_with_more_in_common_are_likelier_related():
+    probabilities = [
+        matches_of(torch.full((4, 4), value), calibration=CALIBRATION).related()
+        for value in (0.0, 0.5, 1.0)
+    ]
+    assert probabilities == pytest.approx([0.1192, 0.5, 0.8808], abs=1e-4)
+    matches = matches_of(torch.full((4, 4), 0.5), calibration=CALIBRATION)
+    assert [pair["related"] for pair in matches.summary()["pairs"]] == [0.5, 0.5]
+    torch.testing.assert_close(matches.probability, matches.correspondence)
+
+
+def test_the_pose_of_rows_that_match_rows():
+    matrix = torch.kron(torch.eye(4), torch.ones(4, 4))
+    pose = matches_of(matrix, grid=(4, 4), calibration=CALIBRATION).relative_pose()
+    assert (pose.turn_deg, pose.roll_deg) == pytest.approx((90, 0), abs=1e-6)
+    assert pose.level_deg == pytest.approx((0, 0), abs=1e-6)
+    alike = matches_of(torch.eye(16), grid=(4, 4), calibration=CALIBRATION).relative_pose()
+    assert alike.turn_deg == pytest.approx(0, abs=1)
+
+
+def test_weights_without_calibration_promise_nothing():
+    matches = matches_of(torch.rand(4, 4))
+    for ask in (
+        lambda: matches.probability,
+        matches.related,
+        matches.relative_pose,
+        lambda: matches.region(0, (0, 0)),
+    ):
+        with pytest.raises(InputError, match="crossray calibrate"):
+            ask()
+    assert "related" not in matches.summary()["pairs"][0]
+
+
+def test_pairs_that_are_none_are_refused():
+    matches = matches_of(torch.rand(4, 4), calibration=CALIBRATION)
+    for pair in ((0, 0), (0, 2), (-1, 0)):
+        with pytest.raises(InputError, match="no two of the 2 views"):
+            matches.related(*pair)

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import StackDataset
 
 from crossray.errors import InputError
-from crossray.models.matcher import load_network, save_network
+from crossray.models.storage import load_network, save_network
 from crossray.training.fit import fit_matcher
 from crossray.training.folder import checkpoint_step
 

@@ -266,6 +266,24 @@ def evaluate_matcher(
     evaluate_matcher(weights, ct, pairs, seed, definition.value, protocol.value, json)
 
 
+@app.command("calibrate")
+def calibrate(
+    out: Annotated[Path, typer.Option(help="File for the weights with their calibration.")],
+    weights: Annotated[str, typer.Option(help="Bundled name or .safetensors file.")] = "small",
+    ct: Annotated[
+        Path | None, typer.Option(help="Folder of CT volumes; without it, phantoms.")
+    ] = None,
+    pairs: Annotated[int, typer.Option(min=2, help="Pairs of views to measure on.")] = 400,
+    seed: Seed = 0,
+    protocol: Annotated[Protocol, typer.Option(help="The views.")] = Protocol.clinical,
+    json: Annotated[Path | None, typer.Option(help="File for the scores.")] = None,
+) -> None:
+    """Measure what a matcher's values are worth on people it never saw, and keep it with the weights."""
+    from crossray.app.commands.calibrate import calibrate
+
+    calibrate(weights, ct, pairs, seed, protocol.value, out, json)
+
+
 @reproduce.command("table1")
 def reproduce_table1(
     ct: Annotated[

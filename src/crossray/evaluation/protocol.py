@@ -14,10 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crossray.correspondence import correspondence, patch_grid
-from crossray.data.sample import SampleConfig, Source, make_sample, prepare
+from crossray.data.sample import Sample, SampleConfig, Source, make_sample, prepare
 from crossray.data.synthetic import LIMBS, SyntheticConfig, clean_ct, training_files
 from crossray.errors import InputError
-from crossray.evaluation.run import LabelledSample
 from crossray.evaluation.slope import SlopePair
 from crossray.geometry import Cameras, sample_cameras
 from crossray.projection import project
@@ -88,7 +87,7 @@ class Bench:
         self.config = config
         self._source = lru_cache(maxsize=16)(self._prepare)
 
-    def samples(self, pairs: int, seed: int) -> Iterator[LabelledSample]:
+    def samples(self, pairs: int, seed: int) -> Iterator[tuple[str, str, Sample]]:
         """Samples spread evenly over the volumes; sample i depends on seed, i and its volume alone."""
         for place, i in self._turns(pairs):
             volume = self.volumes[place]

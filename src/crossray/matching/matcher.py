@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from torch import Tensor
 
 from crossray.data.radiographs import Radiograph, read_radiograph
 from crossray.errors import InputError
+from crossray.evaluation.calibration import Calibration
 from crossray.matching.matches import Matches
 from crossray.matching.preprocess import Field, fit_film
-from crossray.models.matcher import MatcherNetwork, load_network
+from crossray.models.matcher import MatcherNetwork
+from crossray.models.storage import load_network
 
 BUNDLED = ("small",)
 """Weights that come with the package, by name."""
@@ -41,6 +44,16 @@ class Matcher:
         self.network = network.eval()
         self.name = name
         self.metadata = metadata or {}
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What the values of these weights are worth; None where it was never measured.
+
+        Raises:
+            InputError: Words in the weights that are no calibration.
+        """
+        kept = self.metadata.get("calibration")
+        return None if kept is None else Calibration.from_json(kept)
 
     @classmethod
     def load(cls, weights: str | Path = "small") -> "Matcher":
@@ -94,6 +107,7 @@ class Matcher:
             names=_distinct([radiograph.name for radiograph in radiographs]),
             weights=self.name,
             seconds=time.perf_counter() - start,
+            calibration=self.calibration,
         )
 
     @torch.no_grad()

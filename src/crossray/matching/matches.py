@@ -1,15 +1,35 @@
 """What a matcher says about two or more films, in the films' own pixels."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from crossray.correspondence.epipolar import level_agreement
 from crossray.errors import InputError
+from crossray.evaluation.calibration import Calibration
+from crossray.evaluation.judged import strength
 from crossray.matching.preprocess import Field
+
+
+@dataclass(frozen=True)
+class RelativePose:
+    """How a second film was taken with respect to a first.
+
+    Args:
+        turn_deg: Angle between the two beams, 0 to 180.
+        roll_deg: Roll of the second film less that of the first, as `Cameras.from_angles` counts it, in (-90, 90].
+        level_deg: In either film, the angle from its row axis (downwards) to the direction across levels, towards its
+            columns; levels themselves run at right angles to it.
+    """
+
+    turn_deg: float
+    roll_deg: float
+    level_deg: tuple[float, float]
 
 
 @dataclass(frozen=True, repr=False)
@@ -25,6 +45,7 @@ class Matches:
         names: What the views are called, one a view.
         weights: Name of the weights that matched them.
         seconds: Time the matching took, films read already.
+        calibration: What the values are worth, where it was measured on people these weights never saw.
     """
 
     correspondence: Float[Tensor, "view view patch patch"]
@@ -34,6 +55,7 @@ class Matches:
     names: tuple[str, ...]
     weights: str = ""
     seconds: float = 0.0
+    calibration: Calibration | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -95,6 +117,66 @@ class Matches:
             other: self._heat(other, self.correspondence[view, other, patch]) for other in others
         }
 
+    @property
+    def probability(self) -> Float[Tensor, "view view patch patch"]:
+        """Probability that two patches match, as measured on people these weights never saw; zero where k = l.
+
+        Raises:
+            InputError: Weights without a calibration.
+        """
+        return self._calibrated().probability(self.correspondence)
+
+    def region(
+        self, view: int, point: tuple[float, float], coverage: float = 0.9
+    ) -> dict[int, Bool[Tensor, "row column"]]:
+        """Where a point of one film lies in the others with a stated coverage, if it lies in them at all.
+
+        Args:
+            view: The film pointed at.
+            point: (row, column) in its pixels, pixel centres at whole numbers.
+            coverage: Share of what matches a point that its region holds, on average over points and people, from
+                0.5 to 0.95.
+
+        Returns:
+            For every other view which pixels belong to the region, made of whole patches.
+
+        Raises:
+            InputError: No such view or point, weights without a calibration, or a coverage that was never fitted.
+        """
+        patch, calibration = self.patch_at(view, point), self._calibrated()
+        regions = {}
+        for other in range(len(self)):
+            if other != view:
+                chosen = calibration.chosen(self.correspondence[view, other, patch], coverage)
+                regions[other] = self._pixels(other, chosen)
+        return regions
+
+    def related(self, view: int = 0, other: int = 1) -> float:
+        """Probability that two of the films show the same limb of the same person, where half of all pairs do.
+
+        Raises:
+            InputError: No such two views, or weights without a calibration.
+        """
+        return self._calibrated().related_probability(strength(self._block(view, other)))
+
+    def relative_pose(self, view: int = 0, other: int = 1) -> "RelativePose":
+        """How two of the films were taken with respect to each other, from the matches alone.
+
+        Two films seen from far do not tell which way the beam was turned, nor the turn itself but for how places
+        within a level match (see `crossray.correspondence.epipolar`): the turn is the least certain.
+
+        Raises:
+            InputError: No such two views, views that do not match, or weights without a calibration.
+        """
+        calibration = self._calibrated()
+        found = level_agreement(self._block(view, other), self.grid)
+        cosine = max(-1.0, min(1.0, calibration.turn * found.within))
+        return RelativePose(
+            turn_deg=math.degrees(math.acos(cosine)),
+            roll_deg=found.roll_deg,
+            level_deg=(found.first_deg, found.second_deg),
+        )
+
     def save(self, directory: str | Path, truth: Tensor | None = None) -> list[Path]:
         """Write matches.npz, matches.json, matches.png and matches.html; all of them or none.
 
@@ -111,6 +193,31 @@ class Matches:
         from crossray.matching.files import save_matches
 
         return save_matches(self, Path(directory), truth)
+
+    def _calibrated(self) -> Calibration:
+        if self.calibration is None:
+            raise InputError(
+                f"The weights {self.weights} carry no calibration; run `crossray calibrate` on them first."
+            )
+        return self.calibration
+
+    def _block(self, view: int, other: int) -> Float[Tensor, "patch other_patch"]:
+        if view == other or not {view, other} <= set(range(len(self))):
+            raise InputError(
+                f"Views {view} and {other} are no two of the {len(self)} views; they are numbered from 0."
+            )
+        return self.correspondence[view, other]
+
+    def _pixels(self, view: int, chosen: Bool[Tensor, " patch"]) -> Bool[Tensor, "row column"]:
+        """The pixels of the chosen patches: those whose centres lie in them."""
+        field, (rows, columns) = self.fields[view], self.image_size[view]
+        down = (torch.arange(rows) + 0.5 - field.row0) / (field.row1 - field.row0)
+        across = (torch.arange(columns) + 0.5 - field.column0) / (field.column1 - field.column0)
+        i, j = (
+            (place * cells).long().clamp(0, cells - 1)
+            for place, cells in zip((down, across), self.grid, strict=True)
+        )
+        return chosen.view(self.grid)[i][:, j]
 
     def _heat(self, view: int, values: Float[Tensor, " patch"]) -> Float[Tensor, "row column"]:
         """Patch values interpolated to the film's pixels."""
@@ -143,6 +250,7 @@ class Matches:
                 "to": other,
                 "strongest": round(self.correspondence[view, other].max().item(), 4),
                 "above_0.2": int((self.correspondence[view, other] > 0.2).sum()),
+                **({"related": round(self.related(view, other), 4)} if self.calibration else {}),
             }
             for view in range(len(self))
             for other in range(len(self))

@@ -1,23 +1,19 @@
 """The matcher: radiographs of one limb in, correspondence between their patches out.
 
-In reading order: the form (`MatcherConfig`), the parts (trunk, context, expansion, head), the network,
-and its file. The `paper` form is that of Dabboussi et al. (MICCAI 2025): ResNet-50 to stride 16, tokens of all
-views in one sequence through eight layers, squared cosine between the tokens of two views. The `small` form
-spends its arithmetic for a CPU: it looks at the image at half resolution, lets the transformer think on every
-second patch, and expands the result to the full grid beside the finer features of the trunk.
+In reading order: the form (`MatcherConfig`), the parts (trunk, context, expansion, head) and the network. The
+`paper` form is that of Dabboussi et al. (MICCAI 2025): ResNet-50 to stride 16, tokens of all views in one sequence
+through eight layers, squared cosine between the tokens of two views. The `small` form spends its arithmetic for a
+CPU: it looks at the image at half resolution, lets the transformer think on every second patch, and expands the
+result to the full grid beside the finer features of the trunk.
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from crossray.models.attention import resized
@@ -30,7 +26,6 @@ from crossray.models.transformer import Transformer
 GREY_MEAN, GREY_SPREAD = 0.45, 0.225
 """Of display values in [0, 1]: the usual centring of photographs, in grey."""
 MOST_VIEWS = 16
-FORMAT = "crossray matcher 2"
 CONTEXTS = ("transformer", "message_passing", "superglue", "loftr")
 
 
@@ -303,91 +298,8 @@ def _context(config: MatcherConfig) -> nn.Module:
     )
 
 
-def save_network(
-    path: Path | str, network: MatcherNetwork, metadata: dict[str, str], *, half: bool = False
-) -> None:
-    """Write a matcher to one safetensors file, whole or not at all.
-
-    Args:
-        path: The file to write; replaced if it exists.
-        network: The matcher.
-        metadata: Words to keep in the file (data, recipe, scores).
-        half: Store matrices and filters as float16, which halves the file; statistics stay float32.
-    """
-    path = Path(path)
-    tensors = {name: _stored(value, half) for name, value in network.state_dict().items()}
-    header = {**metadata, "format": FORMAT, "config": network.config.to_json()}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(save(tensors, header))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def load_network(path: Path | str) -> tuple[MatcherNetwork, dict[str, str]]:
-    """Read a matcher written by `save_network`; float32, in evaluation mode, on the CPU.
-
-    Args:
-        path: The safetensors file.
-
-    Returns:
-        The network, and the metadata kept with it.
-
-    Raises:
-        ValueError: No such file, no safetensors file (a pickle is never loaded), no matcher, or weights whose
-            shapes are not those of the form they name.
-    """
-    path = Path(path)
-    tensors, metadata = _read(path)
-    if metadata.pop("format", "") != FORMAT or "config" not in metadata:
-        raise ValueError(
-            f"{path} is a safetensors file but holds no crossray matcher; give one made by `crossray train`."
-        )
-    try:
-        network = MatcherNetwork(MatcherConfig.from_json(metadata.pop("config")))
-        network.load_state_dict(tensors)
-    except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(
-            f"{path} holds weights of another shape than its matcher has; train or fetch it again ({reason})."
-        ) from error
-    return network.eval(), metadata
-
-
 def _tuples(given: dict[str, Any]) -> dict[str, Any]:
     """JSON's lists as the tuples they were."""
     return {
         name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
     }
-
-
-def _stored(value: Tensor, half: bool) -> Tensor:
-    matrix = value.is_floating_point() and value.ndim >= 2
-    return value.detach().to("cpu", torch.float16 if half and matrix else value.dtype).contiguous()
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    if not path.is_file():
-        raise ValueError(
-            f"There is no weights file {path}; give the .safetensors file that training wrote."
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            metadata = dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        kind = (
-            "a pickle, which can run code and is never loaded"
-            if _is_pickle(path)
-            else "no safetensors file"
-        )
-        raise ValueError(
-            f"{path} is {kind}; give the .safetensors file that training wrote."
-        ) from error
-    return {n: v.float() if v.is_floating_point() else v for n, v in tensors.items()}, metadata
-
-
-def _is_pickle(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")

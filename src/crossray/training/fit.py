@@ -22,7 +22,8 @@ from tqdm.auto import tqdm
 
 from crossray.errors import InputError
 from crossray.files import written_whole
-from crossray.models.matcher import MatcherNetwork, load_network, save_network
+from crossray.models.matcher import MatcherNetwork
+from crossray.models.storage import load_network, save_network
 from crossray.training.config import TrainConfig
 from crossray.training.folder import RunFolder
 from crossray.training.sampler import StepSampler

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from crossray.matching import Matcher
 
+UNRELATED = 0.2
+"""Probability of showing one limb below which the user is warned."""
+
 
 def match(films: list[Path], out: Path, weights: str) -> None:
     """Match films, write the four files, and say how strong the matches are."""
@@ -24,6 +27,9 @@ def match(films: list[Path], out: Path, weights: str) -> None:
             names = f"{matches.names[pair['from']]} - {matches.names[pair['to']]}"
             print(
                 f"  {names}: strongest {pair['strongest']:.2f}, {pair['above_0.2']} pairs of patches above 0.2"
+                + (f", related {pair['related']:.0%}" if "related" in pair else "")
             )
+            if pair.get("related", 1) < UNRELATED:
+                print("    These two most likely show different limbs: their bands mean nothing.")
     for file in files:
         print(f"  {file}")

@@ -21,7 +21,8 @@ from crossray.evaluation.comparison import ComparedRow, Comparison
 from crossray.evaluation.metrics import PositionPrior, bootstrap_difference
 from crossray.evaluation.run import LabelledSample, Tally
 from crossray.evaluation.slope import SlopePair, slope
-from crossray.models.matcher import MatcherNetwork, load_network
+from crossray.models.matcher import MatcherNetwork
+from crossray.models.storage import load_network
 from crossray.recipes import BUDGETS, TABLE1, Budget
 from crossray.training.config import TrainConfig
 from crossray.training.fit import fit_matcher
