@@ -315,3 +315,25 @@ def test_limbs_of_one_ct_are_sources_of_their_own(tmp_path: Path):
     assert right.values.shape == left.values.shape == (16, 15, 15)
     assert float(right.center[0]) == pytest.approx(40, abs=3)
     assert float(left.center[0]) == pytest.approx(128, abs=3)
+
+
+def test_a_stranger_matches_nothing():
+    config = replace(CONFIG, distinct=12, shown=3, strangers=0.5)
+    config = replace(config, sample=replace(SAMPLE, views=replace(SAMPLE.views, views=3)))
+    pairs, plain = SyntheticPairs(config), SyntheticPairs(replace(config, strangers=0.0))
+    matched = 0
+    for index in range(12):
+        sample = pairs[index]
+        said = sample["correspondence"].amax((2, 3)) > 0
+        assert said[0, 1]
+        assert (said[2, :2] == said[0, 2]).all()
+        matched += int(said[0, 2])
+        assert (
+            pairs._drawn(pairs._stranger(index, np.random.default_rng(0)))[0]
+            != pairs._drawn(index)[0]
+        )
+        if said[0, 2]:
+            torch.testing.assert_close(
+                sample["correspondence"].sum(), plain[index]["correspondence"].sum()
+            )
+    assert 2 <= matched <= 10

@@ -42,6 +42,8 @@ class SyntheticConfig:
         films: Render every view once on a film that holds all windows its offset allows, and cut a new window,
             whole patches apart, each time it is shown: many pairs a rendering, and none framed like another.
         shown: How many of a pose's views a sample shows, in any order; more views a pose make more pairs a rendering.
+        strangers: Share of samples in which one view shows another volume and matches nothing, so that a matcher learns
+            to say so; the poses that were kept serve any share, so it is no part of the repr.
         split_limbs: Every limb of a CT is a volume of its own, and the edge of a neighbouring one is left out. Tests
             (`evaluation.protocol`) always show CTs whole, so that their scores compare.
         seed: Of everything drawn.
@@ -57,6 +59,7 @@ class SyntheticConfig:
     distinct: int = 0
     films: bool = False
     shown: int = 2
+    strangers: float = field(default=0.0, repr=False)
     split_limbs: bool = False
     seed: int = 0
     sample: SampleConfig = field(default_factory=SampleConfig)
@@ -106,6 +109,9 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng([self.config.seed, 2, base, visit])
         shown = rng.permutation(len(lines))[: self.config.shown]
         lines, matrix = lines[shown], matrix[shown[:, None], shown]
+        if self.config.strangers and rng.random() < self.config.strangers:
+            lines[-1] = self.pose(self._stranger(base, rng))[0][0]
+            matrix[-1], matrix[:, -1] = 0, 0
         if self.config.films:
             lines, matrix = cut_windows(lines, matrix, self.config.sample, rng)
         sample = augment(lines, matrix, rng, self.config.sample.thin, self.config.sample.look)
@@ -118,13 +124,26 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         if kept is not None and kept.exists():
             with np.load(kept) as data:
                 return torch.from_numpy(data["lines"]).float(), torch.from_numpy(data["matrix"])
-        rng = np.random.default_rng([self.config.seed, 0, base])
-        name = self.names[rng.choice(len(self.names), p=self.weights)]
+        name, rng = self._drawn(base)
         sample = make_sample(self.source(name), int(rng.integers(2**62)), self._sample_config(rng))
         lines, matrix = sample.lines.half(), (sample.correspondence * 255).round().byte()
         if kept is not None:
             _write_npz(kept, lines=lines.numpy(), matrix=matrix.numpy())
         return lines.float(), matrix
+
+    def _drawn(self, base: int) -> tuple[str, np.random.Generator]:
+        """The volume of a pose, and the source of the rest of its randomness."""
+        rng = np.random.default_rng([self.config.seed, 0, base])
+        return self.names[rng.choice(len(self.names), p=self.weights)], rng
+
+    def _stranger(self, base: int, rng: np.random.Generator) -> int:
+        """A pose of another volume; of the same one where a hundred draws find no other."""
+        name, other = self._drawn(base)[0], base
+        for _ in range(100):
+            other = int(rng.integers(self.config.distinct or 2**31))
+            if self._drawn(other)[0] != name:
+                break
+        return other
 
     def source(self, name: str) -> Source:
         """A CT or phantom made ready for sampling."""
