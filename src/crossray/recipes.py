@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import inf
 
 from crossray.models.matcher import MatcherConfig
 from crossray.training.config import OptimizerConfig, TrainConfig
@@ -44,7 +45,7 @@ def train_matcher_recipe(preset: str) -> TrainConfig:
             matcher=matcher,
             steps=10_000,
             batch=8,
-            early=0.5,
+            loss="match_squared_error",
             optimizer=OptimizerConfig(rate=2e-3),
             data=SMALL_DATA,
         )
@@ -99,8 +100,8 @@ def loftr(base: TrainConfig) -> TrainConfig:
 
 
 def superglue(base: TrainConfig) -> TrainConfig:
-    """SuperGlue's graph module."""
-    return _formed(base, context="superglue")
+    """SuperGlue's graph module, at a rate its normalisation by batch bears."""
+    return _formed(base, most=1e-3, context="superglue")
 
 
 def no_attention(base: TrainConfig) -> TrainConfig:
@@ -142,7 +143,14 @@ TABLE1 = {
 """Source: Dabboussi et al., MICCAI 2025, Table 1 (42 unseen CTs)."""
 
 
-def _formed(base: TrainConfig, **form: object) -> TrainConfig:
-    """The shared configuration without what crossray adds, and with another form of the network."""
-    plain = {"same_view": False, "position": False, **form}
-    return base.model_copy(update={"matcher": replace(base.matcher, **plain), "early": 0.0})
+def _formed(base: TrainConfig, *, most: float = inf, **form: object) -> TrainConfig:
+    """The shared configuration without what crossray adds, at `most` at this rate, with another form of the network."""
+    matcher = replace(base.matcher, **{"same_view": False, "position": False, **form})
+    rate = min(base.optimizer.rate, most)
+    changes = {
+        "matcher": matcher,
+        "optimizer": base.optimizer.model_copy(update={"rate": rate}),
+        "loss": "squared_error",
+        "early": 0.0,
+    }
+    return base.model_copy(update=changes)

@@ -47,8 +47,17 @@ def test_rows_share_everything_but_the_form(preset):
     base = train_matcher_recipe(preset)
     configs = {name: row.recipe(base) for name, row in TABLE1.items()}
     published = [config for name, config in configs.items() if name != "ours"]
+    own = {
+        "matcher": base.matcher,
+        "early": base.early,
+        "loss": base.loss,
+        "optimizer": base.optimizer,
+    }
     for config in published:
-        assert config.model_copy(update={"matcher": base.matcher, "early": base.early}) == base
+        assert config.model_copy(update=own) == base
+        assert config.loss == "squared_error"
+        rate = {"rate": base.optimizer.rate}
+        assert config.optimizer.model_copy(update=rate) == base.optimizer
         assert not config.matcher.position
         assert not config.matcher.same_view
     assert len({config.matcher for config in configs.values()}) == len(configs)

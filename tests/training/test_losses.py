@@ -9,6 +9,7 @@ from crossray.evaluation.metrics import upper_blocks
 from crossray.training.losses import (
     LOSSES,
     cross_entropy,
+    match_squared_error,
     squared_error,
     weighted_squared_error,
 )
@@ -19,6 +20,9 @@ PREDICTION, TRUTH = torch.tensor([0.5, 0.8]), torch.tensor([0.0, 1.0])
 def test_values_by_hand():
     assert squared_error(PREDICTION, TRUTH).item() == pytest.approx((0.25 + 0.04) / 2)
     assert weighted_squared_error(PREDICTION, TRUTH).item() == pytest.approx((0.25 + 5 * 0.04) / 2)
+    # 0.2 itself is no match, 0.25 is one
+    truth = torch.tensor([0.2, 0.25])
+    assert match_squared_error(PREDICTION, truth).item() == pytest.approx((0.25 + 0.04) / 2)
     expected = -(math.log(0.5) + math.log(0.8)) / 2
     assert cross_entropy(PREDICTION, TRUTH).item() == pytest.approx(expected)
 
@@ -48,13 +52,23 @@ def test_nothing_known_is_zero(loss):
     assert loss(PREDICTION, TRUTH, torch.tensor([False, False])) == 0
 
 
-@pytest.mark.parametrize("loss", LOSSES.values())
+@pytest.mark.parametrize(
+    "loss", [loss for loss in LOSSES.values() if loss is not match_squared_error]
+)
 @given(target=st.floats(0.05, 0.95))
 def test_least_at_the_truth(loss, target):
     truth = torch.tensor([target], dtype=torch.float64)
     values = torch.linspace(0.01, 0.99, 99, dtype=torch.float64)
     costs = torch.stack([loss(value[None], truth) for value in values])
     assert abs(values[costs.argmin()] - target) <= 0.0051
+
+
+@given(matching=st.integers(0, 20))
+def test_least_at_the_share_that_matches(matching):
+    truth = torch.tensor([0.6] * matching + [0.1] * (20 - matching), dtype=torch.float64)
+    values = torch.linspace(0, 1, 101, dtype=torch.float64)
+    costs = torch.stack([match_squared_error(value.expand(20), truth) for value in values])
+    assert values[costs.argmin()] == pytest.approx(matching / 20, abs=0.0051)
 
 
 @pytest.mark.parametrize("loss", LOSSES.values())

@@ -59,7 +59,7 @@ class TrainConfig(Options):
         steps: Steps of the optimizer.
         batch: Samples per step.
         seed: Seeds the network's first weights; the data has its own in `data`.
-        loss: `"squared_error"` (the paper's), `"weighted_squared_error"` or `"cross_entropy"`.
+        loss: `"squared_error"` (the paper's), `"weighted_squared_error"`, `"match_squared_error"` or `"cross_entropy"`.
         early: Weight of the same loss on the tokens before the first layer and halfway through the transformer, each
             compared by a squared cosine of its own that is not part of the matcher; 0 leaves it out.
         precision: `"auto"` is bfloat16 where the machine computes it natively, else float32.
@@ -73,7 +73,9 @@ class TrainConfig(Options):
     steps: int = Field(default=10_000, ge=1)
     batch: int = Field(default=16, ge=1)
     seed: int = 0
-    loss: Literal["squared_error", "weighted_squared_error", "cross_entropy"] = "squared_error"
+    loss: Literal[
+        "squared_error", "weighted_squared_error", "match_squared_error", "cross_entropy"
+    ] = "squared_error"
     early: float = Field(default=0.0, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     init: str = ""

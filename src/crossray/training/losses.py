@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from crossray.correspondence.patches import POSITIVE_ABOVE
+
 POSITIVE_WEIGHT = 4.0  # one pair in thirty matches; this much more counts an error on a full match
 SMALLEST = 1e-6  # probabilities are kept this far from 0 and 1: a logarithm of at most 14
 
@@ -52,6 +54,26 @@ def weighted_squared_error(
     return _mean((1 + POSITIVE_WEIGHT * truth) * (prediction - truth).square(), known)
 
 
+def match_squared_error(
+    prediction: Float[Tensor, "*any"],
+    truth: Float[Tensor, "*any"],
+    known: Bool[Tensor, "*any"] | None = None,
+) -> Float[Tensor, ""]:
+    """Squared error against whether two patches match, C > 0.2: its least is the probability that they do.
+
+    The average precision ranks by that probability, not by the mean of C.
+
+    Args:
+        prediction: Probability of a match, in [0, 1].
+        truth: Correspondence in [0, 1].
+        known: Pairs that carry a label; all, if None.
+
+    Returns:
+        Mean over the known pairs; 0 where none is known.
+    """
+    return squared_error(prediction, (truth > POSITIVE_ABOVE).to(prediction.dtype), known)
+
+
 def cross_entropy(
     prediction: Float[Tensor, "*any"],
     truth: Float[Tensor, "*any"],
@@ -74,6 +96,7 @@ def cross_entropy(
 LOSSES: dict[str, Loss] = {
     "squared_error": squared_error,
     "weighted_squared_error": weighted_squared_error,
+    "match_squared_error": match_squared_error,
     "cross_entropy": cross_entropy,
 }
 
