@@ -151,6 +151,5 @@ def _formed(base: TrainConfig, *, most: float = inf, **form: object) -> TrainCon
         "matcher": matcher,
         "optimizer": base.optimizer.model_copy(update={"rate": rate}),
         "loss": "squared_error",
-        "early": 0.0,
     }
     return base.model_copy(update=changes)

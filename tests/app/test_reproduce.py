@@ -49,7 +49,6 @@ def test_rows_share_everything_but_the_form(preset):
     published = [config for name, config in configs.items() if name != "ours"]
     own = {
         "matcher": base.matcher,
-        "early": base.early,
         "loss": base.loss,
         "optimizer": base.optimizer,
     }

@@ -141,7 +141,8 @@ def test_errors_of_pose_by_hand(turn):
         "p", torch.eye(4), torch.eye(4), {}, LevelAgreement(2.0, -3.0, 1.0, 0.0), cameras
     )
     assert judged_pair.cosine == pytest.approx(math.cos(math.radians(turn)), abs=1e-9)
-    assert judged_pair.roll_error_deg == pytest.approx(5.0, abs=0.1)  # 10 is so, 5 was told
+    assert judged_pair.roll_error_deg() == pytest.approx(5.0, abs=0.1)  # 10 is so, 5 was told
+    assert judged_pair.roll_error_deg(0.0) == pytest.approx(10.0, abs=0.1)
 
 
 def test_strangers_are_set_beside_the_first_view():

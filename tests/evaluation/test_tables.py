@@ -5,7 +5,7 @@ from math import nan
 from rich.console import Console
 
 from crossray.evaluation.run import MatcherReport
-from crossray.evaluation.tables import comparison_markdown, report_markdown, report_table
+from crossray.evaluation.tables import report_markdown, report_table
 
 REPORT = MatcherReport(
     ap=0.5432,
@@ -78,9 +78,3 @@ def test_terminal_table_shows_the_same_numbers():
         "1.23e-03",
     ):
         assert expected in text
-
-
-def test_comparison_has_one_line_a_report():
-    lines = comparison_markdown({"tiny": replace(REPORT, ap=0.3), "small": REPORT}).splitlines()
-    assert [line.split(" | ")[0] for line in lines[2:]] == ["| tiny", "| small"]
-    assert "0.71 (0.60 to 0.80)" in lines[3]

@@ -8,14 +8,12 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from crossray.models.backbone import TrunkConfig
-from crossray.models.head import pair_cosines
 from crossray.models.matcher import (
     PRESETS,
     MatcherConfig,
     MatcherNetwork,
-    load_network,
-    save_network,
 )
+from crossray.models.storage import add_metadata, load_network, save_network
 
 # Channels in eights, as in tests/training.
 TRUNK = TrunkConfig(block="basic", stem=8, widths=(8, 8, 8), depths=(1, 1, 1))
@@ -74,17 +72,6 @@ def test_the_code_of_position_starts_silent_and_is_kept(tmp_path):
         assert not torch.allclose(changed, plain(images))
 
 
-@pytest.mark.parametrize("config", [HALF, FULL])
-def test_stages_end_in_the_descriptors(config):
-    network, images = network_of(config), torch.rand(2, 3, 64, 96)
-    with torch.no_grad():
-        states, descriptors = network.stages(images)
-        assert len(states) == config.layers + 1
-        tokens = 24 // config.token_stride**2
-        assert all(state.shape == (2, 3, tokens, config.width) for state in states)
-        assert torch.equal(network.head(pair_cosines(descriptors)), network.pairs(images))
-
-
 @pytest.mark.parametrize("config", [HALF, FULL, GRAPH, LINEAR])
 def test_patches_that_are_not_seen_match_nothing(config):
     network, images = network_of(config), torch.rand(1, 2, 64, 96)
@@ -107,7 +94,7 @@ def test_images_of_another_size_have_another_grid(config):
 def test_squared_cosine_of_descriptors():
     network, images = network_of(HALF), torch.rand(1, 2, 64, 96)
     with torch.no_grad():
-        first, second = network.stages(images)[1][0]
+        first, second = network.descriptors(images)[0]
         value = network(images)[0, 0, 1, 3, 7]
     assert first.shape == (24, 8)
     assert value.item() == pytest.approx((first[3] @ second[7]).item() ** 2, abs=1e-6)
@@ -249,3 +236,18 @@ def test_weights_of_another_shape(tmp_path):
     save_network(path, network, {})
     with pytest.raises(ValueError, match=r"matcher\.safetensors holds weights of another shape"):
         load_network(path)
+
+
+def test_words_are_added_and_tensors_stay(tmp_path):
+    path, out = tmp_path / "m.safetensors", tmp_path / "n.safetensors"
+    save_network(path, network_of(HALF), {"card": "phantoms", "scores": "old"}, half=True)
+    add_metadata(path, out, {"scores": "new"})
+    add_metadata(out, out, {"more": "words"})
+    before, after = (load_network(each) for each in (path, out))
+    assert after[1] == {"card": "phantoms", "scores": "new", "more": "words"}
+    for name, value in before[0].state_dict().items():
+        assert torch.equal(value, after[0].state_dict()[name])
+    assert abs(out.stat().st_size - path.stat().st_size) < 200
+    with pytest.raises(ValueError, match="no weights file"):
+        add_metadata(tmp_path / "nothing.safetensors", out, {})
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["m.safetensors", "n.safetensors"]

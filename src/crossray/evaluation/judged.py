@@ -48,15 +48,15 @@ class JudgedPair:
         beams = torch.linalg.cross(self.cameras.column_step, self.cameras.row_step, dim=-1)
         return functional.cosine_similarity(beams[0], beams[1], dim=0).item()
 
-    @property
-    def roll_error_deg(self) -> float:
-        """Distance between the roll told and that of the epipolar lines through the middles of the views."""
+    def roll_error_deg(self, told: float | None = None) -> float:
+        """Distance of a roll, by default the matrix's, to that of the epipolar lines through the views' middles."""
         fundamental = fundamental_matrix(self.cameras, 0, 1)
         rows, columns = self.cameras.size
         middle = torch.tensor([(rows - 1) / 2, (columns - 1) / 2, 1.0], dtype=torch.float64)
         first, second = (fundamental.T @ middle)[:2], (fundamental @ middle)[:2]
         angles = [torch.rad2deg(torch.atan2(line[1], line[0])).item() for line in (first, second)]
-        return abs((angles[0] - angles[1] - self.agreement.roll_deg + 90) % 180 - 90)
+        told = self.agreement.roll_deg if told is None else told
+        return abs((angles[0] - angles[1] - told + 90) % 180 - 90)
 
     @cached_property
     def both_ways(self) -> tuple[Float[Tensor, "query patch"], Bool[Tensor, "query patch"]]:

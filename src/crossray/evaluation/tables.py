@@ -1,6 +1,5 @@
 """Reports as tables for people: every score beside chance and the position prior, and with its interval."""
 
-from collections.abc import Mapping
 from math import isnan
 from typing import TYPE_CHECKING
 
@@ -37,38 +36,6 @@ def report_markdown(report: MatcherReport) -> str:
     """The report as Markdown: the table of `report_table` and the other scores below it."""
     pooled = tuple(f"**{cell}**" if cell else "" for cell in _pooled_cells(report))
     return markdown(_HEADER, [*_volume_cells(report), pooled]) + "\n" + _summary(report) + "\n"
-
-
-def comparison_markdown(reports: Mapping[str, MatcherReport]) -> str:
-    """Several reports side by side as Markdown, one line each, with chance and position prior beside every AP."""
-    header = (
-        "",
-        "AP (95 %)",
-        "chance",
-        "position prior",
-        "precision",
-        "recall",
-        "MSE",
-        "slope (95 %)",
-        "pairs",
-        "persons",
-    )
-    rows = [
-        (
-            name,
-            with_interval(report.ap, report.ap_low, report.ap_high),
-            score(report.prevalence),
-            score(report.prior_ap),
-            score(report.precision),
-            score(report.recall),
-            f"{report.mse:.2e}",
-            with_interval(report.slope, report.slope_low, report.slope_high, digits=2),
-            str(report.pairs),
-            str(report.persons),
-        )
-        for name, report in reports.items()
-    ]
-    return markdown(header, rows)
 
 
 def _volume_cells(report: MatcherReport) -> list[tuple[str, ...]]:

@@ -80,18 +80,18 @@ class LoFTR(nn.Module):
         tokens: Float[Tensor, "batch view patch width"],
         grid: tuple[int, int],
         seen: Bool[Tensor, "batch view patch"] | None = None,
-    ) -> list[Float[Tensor, "batch view patch width"]]:
-        """Tokens before the first layer and after each.
+    ) -> Float[Tensor, "batch view patch width"]:
+        """Tokens informed by all views.
 
         Args:
             tokens: Of every view, row-major.
             grid: Their rows and columns.
             seen: False for tokens that nobody looks at.
         """
-        states = [tokens + sinusoids(grid, tokens.shape[-1]).to(tokens)]
+        tokens = tokens + sinusoids(grid, tokens.shape[-1]).to(tokens)
         for number, layer in enumerate(self.layers):
-            states.append(layer(states[-1], seen, own=number % 2 == 0))
-        return states
+            tokens = layer(tokens, seen, own=number % 2 == 0)
+        return tokens
 
 
 def sinusoids(grid: tuple[int, int], width: int) -> Float[Tensor, "patch width"]:

@@ -217,24 +217,18 @@ class MatcherNetwork(nn.Module):
         Returns:
             Values in [0, 1], float32; [b, i, p, q] for patch p of the first and q of the second view of pair i.
         """
-        pairs = self.head(pair_cosines(self.stages(images, seen)[1]))
+        pairs = self.head(pair_cosines(self.descriptors(images, seen)))
         if seen is None:
             return pairs
         first, second = torch.triu_indices(seen.shape[1], seen.shape[1], 1, device=pairs.device)
         return pairs * (seen[:, first, :, None] & seen[:, second, None, :])
 
-    def stages(
+    def descriptors(
         self,
         images: Float[Tensor, "batch view row column"],
         seen: Bool[Tensor, "batch view patch"] | None = None,
-    ) -> tuple[
-        list[Float[Tensor, "batch view token width"]],
-        Float[Tensor, "batch view patch descriptor"],
-    ]:
-        """The tokens before the first layer and after each, and the unit descriptors of all patches that come of them.
-
-        A descriptor, float32, knows of every view in the batch row.
-        """
+    ) -> Float[Tensor, "batch view patch descriptor"]:
+        """Unit descriptors of all patches, float32, each of which knows of every view in the batch row."""
         self._check(images, seen)
         batch, views = images.shape[:2]
         fine, coarse = self._features(images.flatten(0, 1))
@@ -242,11 +236,11 @@ class MatcherNetwork(nn.Module):
         tokens = self.project(coarse).unflatten(0, (batch, views)).flatten(2, 3)
         if self.position is not None:
             tokens = tokens + resized(self.position, self.config.tokens, grid)
-        states = self.context(tokens, grid, self._seen_tokens(seen, grid))
-        x = states[-1].flatten(0, 1).unflatten(1, grid)
+        tokens = self.context(tokens, grid, self._seen_tokens(seen, grid))
+        x = tokens.flatten(0, 1).unflatten(1, grid)
         if self.expansion is not None:
             x = self.expansion(x, fine)
-        return states, F.normalize(x.float().reshape(batch, views, -1, x.shape[-1]), dim=-1)
+        return F.normalize(x.float().reshape(batch, views, -1, x.shape[-1]), dim=-1)
 
     def _seen_tokens(
         self, seen: Bool[Tensor, "batch view patch"] | None, grid: tuple[int, int]

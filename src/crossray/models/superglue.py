@@ -72,8 +72,8 @@ class SuperGlue(nn.Module):
         tokens: Float[Tensor, "batch view patch width"],
         grid: tuple[int, int],
         seen: Bool[Tensor, "batch view patch"] | None = None,
-    ) -> list[Float[Tensor, "batch view patch width"]]:
-        """Tokens before the first layer and after each; the last through the final projection (eq. 6).
+    ) -> Float[Tensor, "batch view patch width"]:
+        """Tokens informed by all views, through the final projection (eq. 6).
 
         Args:
             tokens: Of every view, row-major.
@@ -82,9 +82,9 @@ class SuperGlue(nn.Module):
         """
         _, views, patches, _ = tokens.shape
         places = torch.cartesian_prod(*(torch.linspace(-1, 1, side) for side in grid))
-        states = [tokens + self.encoder(places.to(tokens))]
+        tokens = tokens + self.encoder(places.to(tokens))
         hidden = look_away(seen, tokens)
         for number, layer in enumerate(self.layers):
             bias = one_sided(views, patches, tokens, own=number % 2 == 0)
-            states.append(layer(states[-1], bias if hidden is None else bias + hidden))
-        return [*states[:-1], self.final(states[-1])]
+            tokens = layer(tokens, bias if hidden is None else bias + hidden)
+        return self.final(tokens)

@@ -96,8 +96,8 @@ class Transformer(nn.Module):
         grid: tuple[int, int],
         seen: Bool[Tensor, "batch view patch"] | None = None,
         bias: Float[Tensor, "*#batch_head token token"] | None = None,
-    ) -> list[Float[Tensor, "batch view patch width"]]:
-        """Tokens of every view, informed by all views: before the first layer and after each, the last normalised.
+    ) -> Float[Tensor, "batch view patch width"]:
+        """Tokens informed by all views, normalised.
 
         Args:
             tokens: Of every view, row-major.
@@ -110,11 +110,10 @@ class Transformer(nn.Module):
         hidden = look_away(seen, tokens)
         if hidden is not None:
             bias = hidden if bias is None else bias + hidden
-        states = [tokens]
         for number, layer in enumerate(self.layers):
             own = bias
             if self.message_passing:
                 side = one_sided(views, patches, tokens, own=number % 2 == 0)
                 own = side if bias is None else bias + side
-            states.append(layer(states[-1], angle, own))
-        return [*states[:-1], self.norm(states[-1])]
+            tokens = layer(tokens, angle, own)
+        return self.norm(tokens)

@@ -60,8 +60,6 @@ class TrainConfig(Options):
         batch: Samples per step.
         seed: Seeds the network's first weights; the data has its own in `data`.
         loss: `"squared_error"` (the paper's), `"weighted_squared_error"`, `"match_squared_error"` or `"cross_entropy"`.
-        early: Weight of the same loss on the tokens before the first layer and halfway through the transformer, each
-            compared by a squared cosine of its own that is not part of the matcher; 0 leaves it out.
         precision: `"auto"` is bfloat16 where the machine computes it natively, else float32.
         init: Weights file to begin with instead of random weights.
         optimizer: Optimizer and schedule.
@@ -76,7 +74,6 @@ class TrainConfig(Options):
     loss: Literal[
         "squared_error", "weighted_squared_error", "match_squared_error", "cross_entropy"
     ] = "squared_error"
-    early: float = Field(default=0.0, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     init: str = ""
     optimizer: OptimizerConfig = OptimizerConfig()

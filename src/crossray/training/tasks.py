@@ -5,20 +5,15 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from crossray.evaluation.metrics import upper_blocks
-from crossray.models.head import pair_cosines
 from crossray.models.matcher import MatcherNetwork
 from crossray.training.config import TrainConfig
 from crossray.training.losses import LOSSES
-
-EARLY_WIDTH = 64
-"""Channels in which tokens of earlier layers are compared."""
 
 
 class MatcherTask(LightningModule):
@@ -35,12 +30,6 @@ class MatcherTask(LightningModule):
         self.network = network
         averaged = config.optimizer.average > 0
         self.average = copy.deepcopy(network).requires_grad_(False) if averaged else None
-        form = network.config
-        self.early = nn.ModuleDict(
-            {str(layer): nn.Linear(form.width, EARLY_WIDTH) for layer in (0, form.layers // 2)}
-            if config.early
-            else {}
-        )
 
     @property
     def result(self) -> MatcherNetwork:
@@ -49,32 +38,14 @@ class MatcherTask(LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Float[Tensor, ""]:
         """Loss of one batch: `images`, `correspondence` and, for partial labels, `known`."""
-        states, descriptors = self.network.stages(batch["images"])
         truth = upper_blocks(batch["correspondence"])
         known = upper_blocks(batch["known"]) if "known" in batch else None
-        loss = LOSSES[self.config.loss](self.network.head(pair_cosines(descriptors)), truth, known)
-        if self.early:
-            loss = loss + self.config.early * self._early_loss(states, truth, known)
-        return loss
-
-    def _early_loss(
-        self, states: list[Tensor], truth: Tensor, known: Tensor | None
-    ) -> Float[Tensor, ""]:
-        """Mean loss of what the tokens of earlier layers say, on the grid of tokens."""
-        form = self.network.config
-        truth = pooled(truth, form.patches, form.token_stride)
-        if known is not None:
-            known = pooled(known.float(), form.patches, form.token_stride) > 0
-        losses = []
-        for layer, project in self.early.items():
-            tokens = F.normalize(project(states[int(layer)]).float(), dim=-1)
-            losses.append(LOSSES[self.config.loss](pair_cosines(tokens).square(), truth, known))
-        return torch.stack(losses).mean()
+        return LOSSES[self.config.loss](self.network.pairs(batch["images"]), truth, known)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, decaying matrices and filters only, under the schedule of `learning_rate_factor`."""
         options, steps = self.config.optimizer, self.config.steps
-        weights = [*self.network.parameters(), *self.early.parameters()]
+        weights = list(self.network.parameters())
         groups = [
             {"params": [w for w in weights if w.ndim >= 2], "weight_decay": options.weight_decay},
             {"params": [w for w in weights if w.ndim < 2], "weight_decay": 0.0},
@@ -92,17 +63,6 @@ class MatcherTask(LightningModule):
             update_average(
                 self.average, self.network, self.config.optimizer.average, self.global_step
             )
-
-
-def pooled(
-    matrix: Float[Tensor, "batch pair patch patch"], grid: tuple[int, int], step: int
-) -> Float[Tensor, "batch pair token token"]:
-    """The maximum over squares of `step` patches in both views."""
-    rows, columns = grid[0] // step, grid[1] // step
-    blocks = matrix.unflatten(3, (rows, step, columns, step)).unflatten(
-        2, (rows, step, columns, step)
-    )
-    return blocks.amax((3, 5, 7, 9)).flatten(4, 5).flatten(2, 3)
 
 
 def learning_rate_factor(step: int, warmup: int, steps: int) -> float:

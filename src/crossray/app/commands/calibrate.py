@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from rich.console import Console
 from rich.progress import track
 
@@ -68,8 +69,9 @@ def calibrate(
 def _scores(folds: list[tuple[Calibration, list[JudgedPair]]]) -> dict[str, Any]:
     """Everything measured on people left out; intervals from 1000 draws of persons."""
     pairs = [pair for _, group in folds for pair in group]
-    turns = [
-        abs(_angle(calibration.turn * pair.agreement.within) - _angle(pair.cosine))
+    true = [_angle(pair.cosine) for pair in pairs]
+    told = [
+        _angle(calibration.turn * pair.agreement.within)
         for calibration, group in folds
         for pair in group
     ]
@@ -77,8 +79,10 @@ def _scores(folds: list[tuple[Calibration, list[JudgedPair]]]) -> dict[str, Any]
         "ece": expected_calibration_error(folds),
         "regions": [{"coverage": asked, **_region(folds, asked)} for asked in COVERAGES],
         "related_auroc": {kind: related_auroc(pairs, kind) for kind in STRANGERS},
-        "roll_error_deg": _quantiles([pair.roll_error_deg for pair in pairs]),
-        "turn_error_deg": _quantiles(turns),
+        "roll_error_deg": _errors(
+            [pair.roll_error_deg() for pair in pairs], [pair.roll_error_deg(0.0) for pair in pairs]
+        ),
+        "turn_error_deg": _errors(np.subtract(told, true), np.subtract(90.0, true)),
     }
 
 
@@ -91,9 +95,10 @@ def _region(folds: list[tuple[Calibration, list[JudgedPair]]], coverage: float) 
     return {"held": inside / queries, "low": low, "high": high, "size": taken / queries}
 
 
-def _quantiles(errors: list[float]) -> dict[str, float]:
-    median, most = np.quantile(errors, [0.5, 0.9])
-    return {"median": float(median), "p90": float(most)}
+def _errors(errors: ArrayLike, blind: ArrayLike) -> dict[str, float]:
+    """Median and 90 % quantile of the distances, beside the median of always saying the same."""
+    median, most = np.quantile(np.abs(errors), [0.5, 0.9])
+    return {"median": float(median), "p90": float(most), "blind": float(np.median(np.abs(blind)))}
 
 
 def _angle(cosine: float) -> float:
@@ -109,6 +114,9 @@ def _table(scores: dict[str, Any]) -> str:
         )  # fmt: skip
     for kind, area in scores["related_auroc"].items():
         rows.append((f"AUROC against {kind}", f"{area:.3f}"))
-    for name, label in (("roll_error_deg", "error of roll"), ("turn_error_deg", "error of turn")):
-        rows.append((label, "median {median:.1f}, 90 % within {p90:.1f} degrees".format(**scores[name])))  # fmt: skip
+    for name, label, usual in (
+        ("roll_error_deg", "error of roll", 0), ("turn_error_deg", "error of turn", 90),
+    ):  # fmt: skip
+        said = "median {median:.1f}, 90 % within {p90:.1f} degrees; always {usual}: {blind:.1f}"
+        rows.append((label, said.format(usual=usual, **scores[name])))  # fmt: skip
     return markdown(("on people left out", ""), rows)
