@@ -329,8 +329,8 @@ def test_a_stranger_matches_nothing():
         assert (said[2, :2] == said[0, 2]).all()
         matched += int(said[0, 2])
         assert (
-            pairs._drawn(pairs._stranger(index, np.random.default_rng(0)))[0]
-            != pairs._drawn(index)[0]
+            pairs.drawn(pairs._stranger(index, np.random.default_rng(0)))[0]
+            != pairs.drawn(index)[0]
         )
         if said[0, 2]:
             torch.testing.assert_close(

@@ -105,6 +105,10 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         if self.config.distinct:
             visit, place = divmod(index, self.config.distinct)
             base = place if visit == 0 else int(_order(self.config, visit)[place])
+        return self.sample(base, visit)
+
+    def sample(self, base: int, visit: int = 0) -> dict[str, Tensor]:
+        """A pose as it is shown the first time (visit 0) or when it comes back."""
         lines, matrix = self.pose(base)
         rng = np.random.default_rng([self.config.seed, 2, base, visit])
         shown = rng.permutation(len(lines))[: self.config.shown]
@@ -124,24 +128,24 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         if kept is not None and kept.exists():
             with np.load(kept) as data:
                 return torch.from_numpy(data["lines"]).float(), torch.from_numpy(data["matrix"])
-        name, rng = self._drawn(base)
+        name, rng = self.drawn(base)
         sample = make_sample(self.source(name), int(rng.integers(2**62)), self._sample_config(rng))
         lines, matrix = sample.lines.half(), (sample.correspondence * 255).round().byte()
         if kept is not None:
             _write_npz(kept, lines=lines.numpy(), matrix=matrix.numpy())
         return lines.float(), matrix
 
-    def _drawn(self, base: int) -> tuple[str, np.random.Generator]:
+    def drawn(self, base: int) -> tuple[str, np.random.Generator]:
         """The volume of a pose, and the source of the rest of its randomness."""
         rng = np.random.default_rng([self.config.seed, 0, base])
         return self.names[rng.choice(len(self.names), p=self.weights)], rng
 
     def _stranger(self, base: int, rng: np.random.Generator) -> int:
         """A pose of another volume; of the same one where a hundred draws find no other."""
-        name, other = self._drawn(base)[0], base
+        name, other = self.drawn(base)[0], base
         for _ in range(100):
             other = int(rng.integers(self.config.distinct or 2**31))
-            if self._drawn(other)[0] != name:
+            if self.drawn(other)[0] != name:
                 break
         return other
 
