@@ -1,5 +1,6 @@
 """The command line as a stranger meets it: help at once, one sentence and exit code 2 for every bad input."""
 
+import json
 import os
 import subprocess
 import sys
@@ -92,6 +93,11 @@ def test_match_writes_its_files_and_says_so(capfd, films, weights, tmp_path):
         assert (out / name).stat().st_size > 100
         assert str(out / name) in printed
     assert "ap - lat: strongest" in printed
+    narrow = ["--out", str(tmp_path / "narrow"), "--weights", str(weights), "--grid"]
+    assert cli.run(["match", *map(str, films), *narrow, "16x8"]) == 0
+    assert json.loads((tmp_path / "narrow/matches.json").read_text())["grid"] == [16, 8]
+    capfd.readouterr()
+    refused(capfd, ["match", *map(str, films), *narrow, "16"], "--grid 16 is no grid", "16x8")
 
 
 def test_usage_errors(capfd):

@@ -106,3 +106,16 @@ def test_real_studies_match_in_time(matcher, shared):
     matches = matcher.match(films)
     assert matches.correspondence.shape == (3, 3, 256, 256)
     assert time.perf_counter() - start < 20  # a second when the machine is idle
+
+
+def test_a_narrow_grid_fits_narrow_films(matcher, limb):
+    matches = matcher.match([limb(400, 200), limb(300, 150)], grid=(16, 8))
+    assert matches.correspondence.shape == (2, 2, 128, 128)
+    assert matches.fields[0] == (0, 0, 400, 200)
+    assert matches.patch_box[1, -1].tolist() == [281.25, 131.25, 300, 150]
+
+
+@pytest.mark.parametrize("grid", [(0, 16), (16, 7), (16, 66)])
+def test_a_grid_that_does_not_fit(matcher, limb, grid):
+    with pytest.raises(InputError, match="does not fit tiny"):
+        matcher.match([limb(64, 64)] * 2, grid=grid)

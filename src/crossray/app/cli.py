@@ -139,11 +139,14 @@ def match(
     ],
     out: Out,
     weights: Annotated[str, typer.Option(help="Bundled name or .safetensors file.")] = "small",
+    grid: Annotated[
+        str | None, typer.Option(help="Rows x columns of patches, as 16x8; the trained grid.")
+    ] = None,
 ) -> None:
     """Find what matches what between radiographs of one limb."""
     from crossray.app.commands.match import match
 
-    match(films, out, weights)
+    match(films, out, weights, grid)
 
 
 @app.command("render")

@@ -25,6 +25,9 @@ BUNDLED = ("small",)
 MOST_VIEWS = 6
 """Films of one limb a study holds at most; more are most likely a mistake."""
 
+MOST_PATCHES = 64
+"""Patches along a side at most: a matrix between two views then takes 67 MB."""
+
 Film = str | Path | Radiograph | Tensor | np.ndarray
 """A file, a radiograph that was read, or its grey values (row, column), bone bright."""
 
@@ -69,17 +72,21 @@ class Matcher:
             raise InputError(str(error)) from error
         return cls(network, name=path.stem, metadata=metadata)
 
-    def match(self, films: Sequence[Film]) -> Matches:
+    def match(self, films: Sequence[Film], grid: tuple[int, int] | None = None) -> Matches:
         """Find what matches what between two to six films of the same limb.
 
         Args:
             films: Files, radiographs, or arrays (row, column) of grey values with bone bright; one a view.
+            grid: Rows and columns of patches, for all views; None is what the network was trained on. A narrow grid
+                wastes no time beside narrow films, a fine one cuts finer patches; other grids than the trained one
+                were never scored.
 
         Returns:
             The matches, in the pixels of the films given.
 
         Raises:
-            InputError: Fewer than two or more than six films, or a film that cannot be read or used.
+            InputError: Fewer than two or more than six films, a film that cannot be read or used, or a grid that
+                does not fit the network.
         """
         if not 2 <= len(films) <= MOST_VIEWS:
             raise InputError(
@@ -88,10 +95,11 @@ class Matcher:
             )
         radiographs = [_as_radiograph(film, number) for number, film in enumerate(films)]
         start = time.perf_counter()
-        size = self.network.config.image_size
+        form = self.network.config
+        grid = form.patches if grid is None else self._checked(grid)
+        size = (grid[0] * form.patch, grid[1] * form.patch)
         fitted = [fit_film(radiograph.pixels, size, radiograph.name) for radiograph in radiographs]
         fields = tuple(field for _, field in fitted)
-        grid = self.network.config.patches
         on_film = [
             patches_on_film(field, radiograph.pixels, grid)
             for field, radiograph in zip(fields, radiographs, strict=True)
@@ -109,6 +117,15 @@ class Matcher:
             seconds=time.perf_counter() - start,
             calibration=self.calibration,
         )
+
+    def _checked(self, grid: tuple[int, int]) -> tuple[int, int]:
+        step = self.network.config.token_stride
+        if any(not 0 < side <= MOST_PATCHES or side % step for side in grid):
+            raise InputError(
+                f"A grid of {grid[0]} x {grid[1]} patches does not fit {self.name}; "
+                f"give multiples of {step} from {step} to {MOST_PATCHES}."
+            )
+        return grid
 
     @torch.no_grad()
     def _correspondence(

@@ -1,21 +1,24 @@
 """`crossray match`: real films in, bands out."""
 
+import re
 import time
 from importlib import import_module
 from pathlib import Path
 
+from crossray.errors import InputError
 from crossray.matching import Matcher
 
 UNRELATED = 0.2
 """Probability of showing one limb below which the user is warned."""
 
 
-def match(films: list[Path], out: Path, weights: str) -> None:
+def match(films: list[Path], out: Path, weights: str, grid: str | None = None) -> None:
     """Match films, write the four files, and say how strong the matches are."""
+    sides = None if grid is None else _sides(grid)
     matcher = Matcher.load(weights)
     import_module("matplotlib.backends.backend_agg")  # start-up, not part of the time of a match
     start = time.perf_counter()
-    matches = matcher.match(films)
+    matches = matcher.match(films, sides)
     matched = time.perf_counter() - start
     files = matches.save(out)
     total = time.perf_counter() - start
@@ -33,3 +36,11 @@ def match(films: list[Path], out: Path, weights: str) -> None:
                 print("    These two most likely show different limbs: their bands mean nothing.")
     for file in files:
         print(f"  {file}")
+
+
+def _sides(grid: str) -> tuple[int, int]:
+    """Rows and columns of a grid written as 16x8."""
+    found = re.fullmatch(r"(\d+)x(\d+)", grid)
+    if found is None:
+        raise InputError(f"--grid {grid} is no grid; write rows x columns, as 16x8.")
+    return int(found[1]), int(found[2])
