@@ -46,7 +46,7 @@ def calibrate(
     found = list(track(said, "matching", total=pairs, console=console))
     folds = leave_one_out(found)
     scores = {
-        "weights": matcher.name, "ct": str(ct) if ct else "phantoms", "pairs": pairs, "seed": seed,
+        "weights": matcher.name, "CTs": ct.name if ct else "phantoms", "pairs": pairs, "seed": seed,
         "protocol": protocol, "persons": len(folds), **_scores(folds),
     }  # fmt: skip
     words = {
