@@ -5,7 +5,7 @@ Everything is drawn from a seed, so that scores compare across versions and mach
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +139,7 @@ def slope_pair(
     tall = cameras[1].crop(-span / 2, 0, (size[0] + span, size[1]))
     offsets = tuple(round(span * step / (_STEPS - 1)) for step in range(_STEPS))
 
+    @cache  # several matchers are asked about the same windows
     def truth_at(start: int) -> Float[Tensor, "2 2 patch patch"]:
         window = tall.crop(start, 0, size)
         both = Cameras.stack([cameras[0], window])
