@@ -97,6 +97,8 @@ Out = Annotated[Path, typer.Option(help="Folder to write to; made if it is missi
 SeriesName = Annotated[
     str | None, typer.Option(help="Which series of a DICOM folder: its UID or description.")
 ]
+Weights = Annotated[str, typer.Option(help="Bundled name or .safetensors file.")]
+CtFolder = Annotated[Path | None, typer.Option(help="Folder of CT volumes; without it, phantoms.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
 
 
@@ -122,7 +124,7 @@ def crossray(
 def demo(
     out: Out = Path("out/demo"),
     limb: Annotated[Limb, typer.Option(help="Phantom to show.")] = Limb.hand,
-    weights: Annotated[str, typer.Option(help="Bundled name or .safetensors file.")] = "small",
+    weights: Weights = "small",
     pairs: Annotated[int, typer.Option(min=1, help="Phantom pairs to score.")] = 24,
     seed: Seed = 0,
 ) -> None:
@@ -138,7 +140,7 @@ def match(
         list[Path], typer.Argument(help="Two to six views of one limb: PNG, JPEG, TIFF or DICOM.")
     ],
     out: Out,
-    weights: Annotated[str, typer.Option(help="Bundled name or .safetensors file.")] = "small",
+    weights: Weights = "small",
     grid: Annotated[
         str | None, typer.Option(help="Rows x columns of patches, as 16x8; the trained grid.")
     ] = None,
@@ -253,10 +255,8 @@ def train_matcher(
 
 @evaluate.command("matcher")
 def evaluate_matcher(
-    weights: Annotated[str, typer.Option(help="Bundled name or .safetensors file.")] = "small",
-    ct: Annotated[
-        Path | None, typer.Option(help="Folder of CT volumes; without it, phantoms.")
-    ] = None,
+    weights: Weights = "small",
+    ct: CtFolder = None,
     pairs: Annotated[int, typer.Option(min=1, help="Pairs of views to score.")] = 200,
     seed: Seed = 0,
     definition: Annotated[Definition, typer.Option(help="The true matrix.")] = Definition.exact,
@@ -272,10 +272,8 @@ def evaluate_matcher(
 @app.command("calibrate")
 def calibrate(
     out: Annotated[Path, typer.Option(help="File for the weights with their calibration.")],
-    weights: Annotated[str, typer.Option(help="Bundled name or .safetensors file.")] = "small",
-    ct: Annotated[
-        Path | None, typer.Option(help="Folder of CT volumes; without it, phantoms.")
-    ] = None,
+    weights: Weights = "small",
+    ct: CtFolder = None,
     pairs: Annotated[int, typer.Option(min=2, help="Pairs of views to measure on.")] = 400,
     seed: Seed = 0,
     protocol: Annotated[Protocol, typer.Option(help="The views.")] = Protocol.clinical,
@@ -289,9 +287,7 @@ def calibrate(
 
 @reproduce.command("table1")
 def reproduce_table1(
-    ct: Annotated[
-        Path | None, typer.Option(help="Folder of CT volumes; without it, phantoms.")
-    ] = None,
+    ct: CtFolder = None,
     budget: Annotated[
         Budget, typer.Option(help="Two cores: minutes, two hours, a day; paper: GPUs.")
     ] = Budget.cpu,

@@ -5,6 +5,7 @@ out of the fit in turn.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -69,6 +70,10 @@ class Calibration:
         share = float(np.interp(coverage, known, shares))
         probability = self.probability(correspondence)
         return (mass_before(probability) < share) & (probability > 0)
+
+    def turn_deg(self, within: float) -> float:
+        """Angle between the beams of two views whose `LevelAgreement.within` is this, 0 to 180 degrees."""
+        return math.degrees(math.acos(max(-1.0, min(1.0, self.turn * within))))
 
     def related_probability(self, strength: float) -> float:
         """Probability that two views whose matrix has this `strength` show one limb."""

@@ -1,5 +1,6 @@
 """A matcher's word on pairs of views beside what is so: what a calibration is fitted to and judged on."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,6 +42,11 @@ class JudgedPair:
     strangers: dict[str, float]
     agreement: LevelAgreement
     cameras: Cameras
+
+    @property
+    def turn_deg(self) -> float:
+        """Angle between the two beams, 0 to 180."""
+        return math.degrees(math.acos(max(-1.0, min(1.0, self.cosine))))
 
     @property
     def cosine(self) -> float:

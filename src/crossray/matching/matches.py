@@ -1,6 +1,5 @@
 """What a matcher says about two or more films, in the films' own pixels."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,7 +158,7 @@ class Matches:
         """
         return self._calibrated().related_probability(strength(self._block(view, other)))
 
-    def relative_pose(self, view: int = 0, other: int = 1) -> "RelativePose":
+    def relative_pose(self, view: int = 0, other: int = 1) -> RelativePose:
         """How two of the films were taken with respect to each other, from the matches alone.
 
         Two films seen from far do not tell which way the beam was turned, nor the turn itself but for how places
@@ -170,9 +169,8 @@ class Matches:
         """
         calibration = self._calibrated()
         found = level_agreement(self._block(view, other), self.grid)
-        cosine = max(-1.0, min(1.0, calibration.turn * found.within))
         return RelativePose(
-            turn_deg=math.degrees(math.acos(cosine)),
+            turn_deg=calibration.turn_deg(found.within),
             roll_deg=found.roll_deg,
             level_deg=(found.first_deg, found.second_deg),
         )

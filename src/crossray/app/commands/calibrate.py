@@ -1,7 +1,6 @@
 """`crossray calibrate`: what a matcher's values are worth on people it never saw, kept with its weights."""
 
 import json as json_format
-import math
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +68,9 @@ def calibrate(
 def _scores(folds: list[tuple[Calibration, list[JudgedPair]]]) -> dict[str, Any]:
     """Everything measured on people left out; intervals from 1000 draws of persons."""
     pairs = [pair for _, group in folds for pair in group]
-    true = [_angle(pair.cosine) for pair in pairs]
+    true = [pair.turn_deg for pair in pairs]
     told = [
-        _angle(calibration.turn * pair.agreement.within)
+        calibration.turn_deg(pair.agreement.within)
         for calibration, group in folds
         for pair in group
     ]
@@ -99,10 +98,6 @@ def _errors(errors: ArrayLike, blind: ArrayLike) -> dict[str, float]:
     """Median and 90 % quantile of the distances, beside the median of always saying the same."""
     median, most = np.quantile(np.abs(errors), [0.5, 0.9])
     return {"median": float(median), "p90": float(most), "blind": float(np.median(np.abs(blind)))}
-
-
-def _angle(cosine: float) -> float:
-    return math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
 
 
 def _table(scores: dict[str, Any]) -> str:
