@@ -145,7 +145,7 @@ TABLE1 = {
 
 def _formed(base: TrainConfig, *, most: float = inf, **form: object) -> TrainConfig:
     """The shared configuration without what crossray adds, at `most` at this rate, with another form of the network."""
-    matcher = replace(base.matcher, **{"same_view": False, "position": False, **form})
+    matcher = replace(base.matcher, **{"same_view": False, "position": False, "mirrors": False, **form})
     rate = min(base.optimizer.rate, most)
     changes = {
         "matcher": matcher,

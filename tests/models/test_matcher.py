@@ -22,6 +22,7 @@ HALF = MatcherConfig(
     hidden=16, descriptor=8, same_view=True, position=True,
 )  # fmt: skip
 GRAPH = dataclasses.replace(HALF, context="superglue")
+MIRRORED = dataclasses.replace(HALF, mirrors=True)
 LINEAR = dataclasses.replace(HALF, context="loftr", position=False)
 FULL = MatcherConfig(
     trunk=TRUNK, image_size=(64, 96), width=16, layers=1, heads=2, hidden=16, head="scaled_cosine"
@@ -49,13 +50,38 @@ def test_shape_range_and_symmetry(config, views):
 
 
 @settings(max_examples=10)
-@given(st.permutations(range(4)), st.sampled_from([HALF, FULL, GRAPH, LINEAR]))
+@given(st.permutations(range(4)), st.sampled_from([HALF, FULL, GRAPH, LINEAR, MIRRORED]))
 def test_permuting_views_permutes_the_matrix(order, config):
     torch.manual_seed(1)
     network, images = network_of(config), torch.rand(1, 4, 64, 96)
     with torch.no_grad():
         matrix, permuted = network(images), network(images[:, order])
     torch.testing.assert_close(permuted, matrix[:, order][:, :, order], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("axes", [(-1,), (-2,), (-2, -1)])
+def test_mirrored_films_have_the_mirrored_matrix(axes):
+    network, images = network_of(MIRRORED), torch.rand(1, 2, 64, 96)
+    seen = torch.ones(1, 2, 24).bool()
+    seen[0, 1].view(4, 6)[:, :2] = False
+
+    def turned(values):
+        return values.unflatten(-1, (4, 6)).flip(axes).flatten(-2)
+
+    with torch.no_grad():
+        matrix = network(images, seen)
+        turned_matrix = network(images.flip(axes), turned(seen))
+        plain = network_of(HALF)
+        plain.load_state_dict(network.state_dict())
+    torch.testing.assert_close(turned_matrix, turned(turned(matrix).mT).mT, rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(matrix, plain(images, seen), atol=1e-3)
+
+
+def test_training_looks_once():
+    network, images = network_of(MIRRORED), torch.rand(1, 2, 64, 96)
+    plain = network_of(HALF)
+    plain.load_state_dict(network.state_dict())
+    torch.testing.assert_close(network.train().pairs(images), plain.train().pairs(images))
 
 
 def test_the_code_of_position_starts_silent_and_is_kept(tmp_path):
@@ -72,7 +98,7 @@ def test_the_code_of_position_starts_silent_and_is_kept(tmp_path):
         assert not torch.allclose(changed, plain(images))
 
 
-@pytest.mark.parametrize("config", [HALF, FULL, GRAPH, LINEAR])
+@pytest.mark.parametrize("config", [HALF, FULL, GRAPH, LINEAR, MIRRORED])
 def test_patches_that_are_not_seen_match_nothing(config):
     network, images = network_of(config), torch.rand(1, 2, 64, 96)
     seen = torch.ones(1, 2, 24).bool()

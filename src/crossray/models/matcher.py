@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from crossray.models.attention import resized
@@ -26,6 +26,8 @@ from crossray.models.transformer import Transformer
 GREY_MEAN, GREY_SPREAD = 0.45, 0.225
 """Of display values in [0, 1]: the usual centring of photographs, in grey."""
 MOST_VIEWS = 16
+MIRRORS = ((), (-1,), (-2,), (-2, -1))
+"""Axes of an image that each way of hanging it turns about."""
 CONTEXTS = ("transformer", "message_passing", "superglue", "loftr")
 
 
@@ -51,6 +53,8 @@ class MatcherConfig:
         same_view: Whether the transformer's attention carries a learned bias that tells the own view from the others.
         position: Whether tokens begin with a learned code of their place in the image, so that views can tell each
             other where they see something; the rotary code alone tells a token only how far away it looks.
+        mirrors: Whether the answer, outside of training, is the mean of those to the films as they are, mirrored,
+            upside down and both, at four times the arithmetic.
 
     Raises:
         ValueError: A field that fits no network, or sizes that do not divide each other.
@@ -70,6 +74,7 @@ class MatcherConfig:
     head: str = "squared_cosine"
     same_view: bool = False
     position: bool = False
+    mirrors: bool = False
 
     def __post_init__(self) -> None:
         if self.head not in HEADS:
@@ -143,7 +148,7 @@ PRESETS: dict[str, dict[str, object]] = {
     "small": {
         "trunk": {"block": "basic", "stem": 32, "widths": [32, 80, 160], "depths": [2, 2, 2]},
         "input_stride": 2, "token_stride": 2, "width": 192, "layers": 6, "heads": 6, "hidden": 384,
-        "descriptor": 128, "same_view": True, "position": True,
+        "descriptor": 128, "same_view": True, "position": True, "mirrors": True,
     },
     "paper": {
         "trunk": {"block": "bottleneck", "stem": 64, "widths": [64, 128, 256], "depths": [3, 4, 6]},
@@ -217,6 +222,21 @@ class MatcherNetwork(nn.Module):
         Returns:
             Values in [0, 1], float32; [b, i, p, q] for patch p of the first and q of the second view of pair i.
         """
+        if self.training or not self.config.mirrors:
+            return self._pairs(images, seen)
+        grid = (images.shape[-2] // self.config.patch, images.shape[-1] // self.config.patch)
+        answers = []
+        for axes in MIRRORS:
+            hung = None if seen is None else mirrored(seen, grid, axes)
+            answer = self._pairs(images.flip(axes), hung)
+            answers.append(mirrored(mirrored(answer, grid, axes).mT, grid, axes).mT)
+        return torch.stack(answers).mean(0)
+
+    def _pairs(
+        self,
+        images: Float[Tensor, "batch view row column"],
+        seen: Bool[Tensor, "batch view patch"] | None,
+    ) -> Float[Tensor, "batch pair patch patch"]:
         pairs = self.head(pair_cosines(self.descriptors(images, seen)))
         if seen is None:
             return pairs
@@ -230,17 +250,53 @@ class MatcherNetwork(nn.Module):
     ) -> Float[Tensor, "batch view patch descriptor"]:
         """Unit descriptors of all patches, float32, each of which knows of every view in the batch row."""
         self._check(images, seen)
+        fine, tokens = self._tokens(images)
+        return self._described(fine, tokens, seen)
+
+    def pairs_apart(
+        self, images: Float[Tensor, "batch view row column"]
+    ) -> Float[Tensor, "batch pair patch patch"]:
+        """What `pairs` would give for every two views by themselves, with the trunk's work done once a view.
+
+        For training: many pairs an image, each seen as a study of two films is.
+        """
+        self._check(images, None)
+        fine, tokens = self._tokens(images)
+        first, second = torch.triu_indices(images.shape[1], images.shape[1], 1)
+        fine, tokens = (
+            torch.stack([each[:, first], each[:, second]], 2).flatten(0, 1)
+            for each in (fine, tokens)
+        )
+        pairs = self.head(pair_cosines(self._described(fine, tokens, None)))
+        return pairs.unflatten(0, (len(images), -1)).squeeze(2)
+
+    def _tokens(
+        self, images: Float[Tensor, "batch view row column"]
+    ) -> tuple[
+        Float[Tensor, "batch view row2 column2 fine"], Float[Tensor, "batch view row column width"]
+    ]:
+        """The trunk's finer features of every view, and the tokens before they know of other views."""
         batch, views = images.shape[:2]
         fine, coarse = self._features(images.flatten(0, 1))
-        grid = (coarse.shape[1], coarse.shape[2])
-        tokens = self.project(coarse).unflatten(0, (batch, views)).flatten(2, 3)
+        tokens = self.project(coarse)
         if self.position is not None:
-            tokens = tokens + resized(self.position, self.config.tokens, grid)
-        tokens = self.context(tokens, grid, self._seen_tokens(seen, grid))
-        x = tokens.flatten(0, 1).unflatten(1, grid)
+            grid = tokens.shape[1:3]
+            tokens = tokens + resized(self.position, self.config.tokens, grid).unflatten(0, grid)
+        return fine.unflatten(0, (batch, views)), tokens.unflatten(0, (batch, views))
+
+    def _described(
+        self,
+        fine: Float[Tensor, "batch view row2 column2 fine"],
+        tokens: Float[Tensor, "batch view row column width"],
+        seen: Bool[Tensor, "batch view patch"] | None,
+    ) -> Float[Tensor, "batch view patch descriptor"]:
+        """Descriptors of tokens that have heard of the other views."""
+        grid = (tokens.shape[2], tokens.shape[3])
+        informed = self.context(tokens.flatten(2, 3), grid, self._seen_tokens(seen, grid))
+        x = informed.flatten(0, 1).unflatten(1, grid)
         if self.expansion is not None:
-            x = self.expansion(x, fine)
-        return F.normalize(x.float().reshape(batch, views, -1, x.shape[-1]), dim=-1)
+            x = self.expansion(x, fine.flatten(0, 1))
+        return F.normalize(x.float().reshape(*tokens.shape[:2], -1, x.shape[-1]), dim=-1)
 
     def _seen_tokens(
         self, seen: Bool[Tensor, "batch view patch"] | None, grid: tuple[int, int]
@@ -274,6 +330,13 @@ class MatcherNetwork(nn.Module):
             )
         if seen is not None and not seen.any(-1).all():
             raise ValueError("The matcher got a view of which no patch is seen.")
+
+
+def mirrored(
+    values: Shaped[Tensor, "*rest patch"], grid: tuple[int, int], axes: tuple[int, ...]
+) -> Shaped[Tensor, "*rest patch"]:
+    """Values of patches, in the order the patches have once the image is flipped about `axes`."""
+    return values.unflatten(-1, grid).flip(axes).flatten(-2)
 
 
 def _context(config: MatcherConfig) -> nn.Module:
