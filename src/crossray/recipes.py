@@ -46,6 +46,7 @@ def train_matcher_recipe(preset: str) -> TrainConfig:
             steps=10_000,
             batch=8,
             loss="match_squared_error",
+            company="turns",
             optimizer=OptimizerConfig(rate=2e-3),
             data=SMALL_DATA,
         )
@@ -145,11 +146,14 @@ TABLE1 = {
 
 def _formed(base: TrainConfig, *, most: float = inf, **form: object) -> TrainConfig:
     """The shared configuration without what crossray adds, at `most` at this rate, with another form of the network."""
-    matcher = replace(base.matcher, **{"same_view": False, "position": False, "mirrors": False, **form})
+    matcher = replace(
+        base.matcher, **{"same_view": False, "position": False, "mirrors": False, **form}
+    )
     rate = min(base.optimizer.rate, most)
     changes = {
         "matcher": matcher,
         "optimizer": base.optimizer.model_copy(update={"rate": rate}),
         "loss": "squared_error",
+        "company": "one",
     }
     return base.model_copy(update=changes)

@@ -84,6 +84,16 @@ def test_training_looks_once():
     torch.testing.assert_close(network.train().pairs(images), plain.train().pairs(images))
 
 
+@pytest.mark.parametrize("config", [HALF, FULL, GRAPH, LINEAR])
+def test_pairs_apart_are_studies_of_two_films(config):
+    network, images = network_of(config), torch.rand(2, 3, 64, 96)
+    with torch.no_grad():
+        apart, together = network.pairs_apart(images), network.pairs(images)
+        each = [network.pairs(images[:, two])[:, 0] for two in ([0, 1], [0, 2], [1, 2])]
+    torch.testing.assert_close(apart, torch.stack(each, 1), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(apart, together, atol=1e-4)
+
+
 def test_the_code_of_position_starts_silent_and_is_kept(tmp_path):
     plain = network_of(dataclasses.replace(HALF, position=False))
     coded, images = network_of(HALF), torch.rand(1, 2, 64, 96)

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from crossray.training.tasks import learning_rate_factor, update_average
+from crossray.models.matcher import MatcherNetwork
+from crossray.training.tasks import MatcherTask, learning_rate_factor, update_average
 
 
 def test_schedule():
@@ -38,3 +39,17 @@ def test_average_stays_where_it_agrees():
     before = network.weight.clone()
     update_average(network, network, decay=0.5, step=3)
     assert torch.equal(network.weight, before)
+
+
+@pytest.mark.parametrize(
+    ("company", "apart"), [("all", [False, False]), ("one", [True, True]), ("turns", [False, True])]
+)
+def test_company(config, monkeypatch, company, apart):
+    network = MatcherNetwork(config.matcher).eval()
+    batch = {"images": torch.rand(2, 3, 64, 64), "correspondence": torch.rand(2, 3, 3, 16, 16)}
+    task = MatcherTask(config.model_copy(update={"company": company}), network)
+    upper = batch["correspondence"][:, [0, 0, 1], [1, 2, 2]]
+    for step, alone in enumerate(apart):
+        monkeypatch.setattr(MatcherTask, "global_step", step)
+        values = (network.pairs_apart if alone else network.pairs)(batch["images"])
+        assert torch.equal(task.training_step(batch, step), (values - upper).square().mean())

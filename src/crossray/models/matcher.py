@@ -273,7 +273,8 @@ class MatcherNetwork(nn.Module):
     def _tokens(
         self, images: Float[Tensor, "batch view row column"]
     ) -> tuple[
-        Float[Tensor, "batch view row2 column2 fine"], Float[Tensor, "batch view row column width"]
+        Float[Tensor, "batch view fine_row fine_column fine"],
+        Float[Tensor, "batch view token_row token_column width"],
     ]:
         """The trunk's finer features of every view, and the tokens before they know of other views."""
         batch, views = images.shape[:2]
@@ -286,8 +287,8 @@ class MatcherNetwork(nn.Module):
 
     def _described(
         self,
-        fine: Float[Tensor, "batch view row2 column2 fine"],
-        tokens: Float[Tensor, "batch view row column width"],
+        fine: Float[Tensor, "batch view fine_row fine_column fine"],
+        tokens: Float[Tensor, "batch view token_row token_column width"],
         seen: Bool[Tensor, "batch view patch"] | None,
     ) -> Float[Tensor, "batch view patch descriptor"]:
         """Descriptors of tokens that have heard of the other views."""

@@ -60,6 +60,8 @@ class TrainConfig(Options):
         batch: Samples per step.
         seed: Seeds the network's first weights; the data has its own in `data`.
         loss: `"squared_error"` (the paper's), `"weighted_squared_error"`, `"match_squared_error"` or `"cross_entropy"`.
+        company: Of whom a view hears while it learns: `"all"` other views of its sample, `"one"` at a time, so that
+            every two views are matched as a study of two films is, or both in `"turns"`.
         precision: `"auto"` is bfloat16 where the machine computes it natively, else float32.
         init: Weights file to begin with instead of random weights.
         optimizer: Optimizer and schedule.
@@ -74,6 +76,7 @@ class TrainConfig(Options):
     loss: Literal[
         "squared_error", "weighted_squared_error", "match_squared_error", "cross_entropy"
     ] = "squared_error"
+    company: Literal["all", "one", "turns"] = "all"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     init: str = ""
     optimizer: OptimizerConfig = OptimizerConfig()

@@ -40,7 +40,11 @@ class MatcherTask(LightningModule):
         """Loss of one batch: `images`, `correspondence` and, for partial labels, `known`."""
         truth = upper_blocks(batch["correspondence"])
         known = upper_blocks(batch["known"]) if "known" in batch else None
-        return LOSSES[self.config.loss](self.network.pairs(batch["images"]), truth, known)
+        apart = self.config.company == "one" or (
+            self.config.company == "turns" and self.global_step % 2 == 1
+        )
+        match = self.network.pairs_apart if apart else self.network.pairs
+        return LOSSES[self.config.loss](match(batch["images"]), truth, known)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, decaying matrices and filters only, under the schedule of `learning_rate_factor`."""
