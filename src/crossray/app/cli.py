@@ -309,6 +309,40 @@ def reproduce_table1(
     reproduce_table1(ct, budget.value, row or [], seed, runs, out, options or [])
 
 
+@app.command("generate")
+def generate(  # noqa: PLR0913  a set has as many sides as it has
+    out: Annotated[str, typer.Option(help="Folder of the set, or a URL as s3://bucket/folder.")],
+    ct: Annotated[
+        Path | None, typer.Option(help="Folder or index.csv of CTs; without it, phantoms.")
+    ] = None,
+    pairs: Annotated[int, typer.Option(min=1, help="Samples to make.")] = 1000,
+    views: Annotated[int, typer.Option(min=2, max=16, help="Views a sample.")] = 2,
+    seed: Seed = 0,
+    protocol: Annotated[Protocol, typer.Option(help="Which views.")] = Protocol.clinical,
+    definition: Annotated[Definition, typer.Option(help="The true matrix.")] = Definition.exact,
+    shard_size: Annotated[int, typer.Option(min=1, help="Samples a shard.")] = 250,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; one a core unless told otherwise.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for cleaned CTs; ~/.cache/crossray/volumes.")
+    ] = None,
+) -> None:
+    """Make a set of samples in shards; a killed run goes on with the same command."""
+    from crossray.app.commands.generate import make_set, set_config
+
+    config = set_config(ct, pairs, views, seed, protocol.value, definition.value, shard_size)
+    make_set(config, out, cache, workers)
+
+
+@app.command("verify")
+def verify(url: Annotated[str, typer.Argument(help="Folder or URL of a set.")]) -> None:
+    """Prove that a generated set is whole and as it was made."""
+    from crossray.app.commands.generate import prove_set
+
+    prove_set(url)
+
+
 @app.command("doctor")
 def doctor() -> None:
     """Say whether everything crossray needs is there and works."""

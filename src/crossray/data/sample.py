@@ -14,7 +14,7 @@ from crossray.errors import InputError
 from crossray.geometry import Cameras, sample_cameras
 from crossray.geometry.views import ViewSampling
 from crossray.projection import project
-from crossray.projection.appearance import Look, sample_appearance
+from crossray.projection.appearance import Appearance, Look, sample_appearance
 from crossray.volumes.table import cut_faces
 from crossray.volumes.volume import Volume
 
@@ -83,12 +83,14 @@ class Sample:
         correspondence: The true matrix; blocks of a view with itself are 0.
         cameras: Of the views.
         lines: Line integrals the images were made from, (view, row / thin, column / thin).
+        looks: What made images of them.
     """
 
     images: Float[Tensor, "view row column"]
     correspondence: Float[Tensor, "view view patch patch"]
     cameras: Cameras
     lines: Float[Tensor, "view ray_row ray_column"]
+    looks: tuple[Appearance, ...] = ()
 
 
 def prepare(volume: Volume, config: SampleConfig = SampleConfig()) -> Source:
@@ -144,7 +146,7 @@ def make_sample(
     images = enlarge(
         torch.stack([look(view) for look, view in zip(looks, lines, strict=True)]), config.thin
     )
-    return Sample(images, truth(source, cameras, config), cameras, lines)
+    return Sample(images, truth(source, cameras, config), cameras, lines, tuple(looks))
 
 
 def truth(

@@ -91,7 +91,7 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
                 continue
             for limb in range(len(clean_limbs(file.path))):
                 self._cts[f"{name} limb {limb + 1}"] = partial(_clean_limb, file.path, limb)
-        self._phantoms = [f"phantom {LIMBS[i % 3]} {i // 3}" for i in range(config.phantoms)]
+        self._phantoms = phantom_names(config.phantoms)
         self.names = [*self._cts, *self._phantoms]
         if not self.names:
             raise InputError(
@@ -167,24 +167,9 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         return replace(self.config.sample, views=views)
 
     def _volume(self, name: str) -> Volume:
+        make = self._cts.get(name, partial(named_phantom, name))
         kept = self.cache / "volumes" / f"{re.sub('[ /]', '_', name)}.npz" if self.cache else None
-        if kept is not None and kept.exists():
-            with np.load(kept) as data:
-                return Volume(
-                    torch.from_numpy(data["hu"].astype(np.float32)),
-                    torch.from_numpy(data["affine"]),
-                    name,
-                )
-        volume = (
-            self._cts[name]()
-            if name in self._cts
-            else phantom(name.split()[1], int(name.split()[2]))
-        )
-        # Whole HU, kept or not: one bone voxel more or less would draw other poses.
-        hu = volume.values.round()
-        if kept is not None:
-            _write_npz(kept, hu=hu.to(torch.int16).numpy(), affine=volume.world_from_voxel.numpy())
-        return Volume(hu, volume.world_from_voxel, name)
+        return kept_volume(kept, name, make)
 
     def _weigh(self) -> np.ndarray:
         """Chance of each source: whole limbs count more than pieces of trunk cut on all sides."""
@@ -225,6 +210,17 @@ def training_files(config: SyntheticConfig) -> list[CtFile]:
     return files
 
 
+def phantom_names(count: int) -> list[str]:
+    """Names of phantoms of all limbs in turn, as `named_phantom` knows them."""
+    return [f"phantom {LIMBS[i % len(LIMBS)]} {i // len(LIMBS)}" for i in range(count)]
+
+
+def named_phantom(name: str) -> Volume:
+    """The phantom called `phantom LIMB SEED`."""
+    _, limb, seed = name.split()
+    return phantom(limb, int(seed))
+
+
 def clean_ct(path: Path) -> Volume:
     """A CT without couch, cut to the body."""
     volume = remove_table(read_ct(path))
@@ -234,6 +230,22 @@ def clean_ct(path: Path) -> Volume:
 def clean_limbs(path: Path) -> list[Volume]:
     """The limbs of a CT without couch, each cut to itself."""
     return split_limbs(remove_table(read_ct(path)))
+
+
+def kept_volume(path: Path | None, name: str, make: Callable[[], Volume]) -> Volume:
+    """A volume in whole HU, from the file it was kept in, or made and kept there; None keeps nothing.
+
+    Whole, kept or not: one bone voxel more or less would draw other poses.
+    """
+    if path is not None and path.exists():
+        with np.load(path) as data:
+            hu = torch.from_numpy(data["hu"].astype(np.float32))
+            return Volume(hu, torch.from_numpy(data["affine"]), name)
+    volume = make()
+    hu = volume.values.round()
+    if path is not None:
+        _write_npz(path, hu=hu.to(torch.int16).numpy(), affine=volume.world_from_voxel.numpy())
+    return Volume(hu, volume.world_from_voxel, name)
 
 
 def _clean_limb(path: Path, number: int) -> Volume:

@@ -26,7 +26,7 @@ def stretch(image: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:
 def blurred(image: Float[Tensor, "row column"], width: float) -> Float[Tensor, "row column"]:
     """Gaussian blur with a standard deviation of `width` image sides; edges continue as they are.
 
-    Two products of matrices: ten times faster than convolving 256 x 256 with a wide kernel, and never slower up to 1024.
+    Two products of matrices: up to ten times faster than convolving, and never slower up to 1024 x 1024 pixels.
     """
     sigma = width * max(image.shape)
     radius = max(1, math.ceil(3 * sigma))

@@ -35,12 +35,14 @@ class CtFile:
         person: Whose CT it is; split collections by person, never by file.
         split: "train", "val" or "test" where the collection proposes one.
         anatomy: What the CT shows, in words, where the collection says so.
+        terms: Its licence, where the collection says so.
     """
 
     path: Path
     person: str
     split: str | None = None
     anatomy: str | None = None
+    terms: str | None = None
 
 
 def read_ct(path: str | Path, series: str | None = None) -> Volume:
@@ -121,20 +123,22 @@ def list_cts(path: str | Path) -> list[CtFile]:
     person.
 
     Args:
-        path: A folder of CTs, one DICOM folder, or a single CT file.
+        path: A folder of CTs, one DICOM folder, an index with another name or place, or a single CT file.
 
     Returns:
         The CTs in the order of the index, otherwise sorted by name.
 
     Raises:
         InputError: A path that does not exist, a folder without CTs, an index without the columns
-            or with files that are not there.
+            or with files that are not there, a person in two splits.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(
             f"{path} does not exist; give a folder of CTs (.nii.gz, .nrrd, .mha or DICOM folders)."
         )
+    if path.suffix == ".csv":
+        return _read_index(path)
     if not path.is_dir():
         return [CtFile(path, _stem(path))]
     index = path / "index.csv"
@@ -171,6 +175,7 @@ def _read_index(index: Path) -> list[CtFile]:
             row["person"],
             row.get("split") or None,
             row.get("anatomy") or None,
+            row.get("terms") or None,
         )
         for row in rows
     ]
@@ -180,6 +185,13 @@ def _read_index(index: Path) -> list[CtFile]:
             f"{index} names {len(absent)} file(s) that are not there, such as {absent[0]}; add or "
             "unlist them."
         )
+    splits: dict[str, str | None] = {}
+    for file in files:
+        if splits.setdefault(file.person, file.split) != file.split:
+            raise InputError(
+                f"{index} puts {file.person} into two splits, {splits[file.person]} and {file.split}; a person tested "
+                "on must not be trained on, so give all CTs of a person one split."
+            )
     return files
 
 
