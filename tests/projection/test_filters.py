@@ -14,7 +14,10 @@ def test_blur_against_scipy(size, sigma):
     radius = max(1, math.ceil(3 * sigma))
     reference = gaussian_filter(image.double().numpy(), sigma, mode="nearest", radius=radius)
     torch.testing.assert_close(
-        blurred(image, sigma / max(size)).double(), torch.from_numpy(reference), rtol=1e-5, atol=1e-6
+        blurred(image, sigma / max(size)).double(),
+        torch.from_numpy(reference),
+        rtol=1e-5,
+        atol=1e-6,
     )
 
 

@@ -5,12 +5,25 @@ Help must come at once, so nothing here imports torch, numpy or matplotlib.
 
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from crossray.app.options import (
+    Budget,
+    CtFolder,
+    Definition,
+    Limb,
+    Look,
+    Out,
+    Preset,
+    Protocol,
+    Seed,
+    SeriesName,
+    Side,
+    Weights,
+)
 from crossray.errors import InputError
 
 TRACEBACK = "CROSSRAY_TRACEBACK"
@@ -36,70 +49,6 @@ reproduce = typer.Typer(help="Make a table of the paper again, beside ours.", **
 app.add_typer(train, name="train")
 app.add_typer(reproduce, name="reproduce")
 app.add_typer(evaluate, name="evaluate")
-
-
-class Limb(StrEnum):
-    """Limbs the phantom knows."""
-
-    hand = "hand"
-    knee = "knee"
-    ankle = "ankle"
-
-
-class Side(StrEnum):
-    """Which limb of the two."""
-
-    left = "left"
-    right = "right"
-
-
-class Preset(StrEnum):
-    """Sizes of the matcher."""
-
-    tiny = "tiny"
-    small = "small"
-    paper = "paper"
-
-
-class Budget(StrEnum):
-    """What each row of a table may spend."""
-
-    quick = "quick"
-    cpu = "cpu"
-    long = "long"
-    paper = "paper"
-
-
-class Look(StrEnum):
-    """How rendered radiographs look."""
-
-    plain = "plain"
-    pacs = "pacs"
-    film = "film"
-
-
-class Definition(StrEnum):
-    """What counts as the true correspondence."""
-
-    exact = "exact"
-    paper = "paper"
-
-
-class Protocol(StrEnum):
-    """How test views are drawn."""
-
-    clinical = "clinical"
-    inside = "inside"
-    uniform = "uniform"
-
-
-Out = Annotated[Path, typer.Option(help="Folder to write to; made if it is missing.")]
-SeriesName = Annotated[
-    str | None, typer.Option(help="Which series of a DICOM folder: its UID or description.")
-]
-Weights = Annotated[str, typer.Option(help="Bundled name or .safetensors file.")]
-CtFolder = Annotated[Path | None, typer.Option(help="Folder of CT volumes; without it, phantoms.")]
-Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
 
 
 def _version(asked: bool) -> bool:
@@ -365,6 +314,8 @@ def run(arguments: list[str]) -> int:
     """
     try:
         code = app(args=arguments, prog_name="crossray", standalone_mode=False)
+        if code == 130:  # so typer tells of Ctrl-C
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except InputError as error:
         return _say(str(error), 2)

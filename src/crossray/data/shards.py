@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -58,26 +59,25 @@ def decode(members: dict[str, bytes]) -> dict[str, Tensor]:
         ValueError: Members that are missing or damaged.
     """
     try:
-        about = json.loads(members["json"])
-        views, patches = len(about["cameras"]["source"]), about["patches"]
-        images = np.stack(
-            [np.array(Image.open(io.BytesIO(members[f"{v}.png"]))) for v in range(views)]
-        )
-        with np.load(io.BytesIO(members["matrix.npz"])) as kept:
-            start, index, value = kept["start"], kept["index"], kept["value"]
-    except (KeyError, OSError, TypeError, SyntaxError) as error:
+        return _decoded(members)
+    except (KeyError, IndexError, OSError, SyntaxError, TypeError, ValueError, BadZipFile) as error:
         raise ValueError(f"a sample is damaged ({type(error).__name__}: {error})") from error
+
+
+def _decoded(members: dict[str, bytes]) -> dict[str, Tensor]:
+    about = json.loads(members["json"])
+    views, patches = len(about["cameras"]["source"]), about["patches"]
+    films = [Image.open(io.BytesIO(members[f"{view}.png"])) for view in range(views)]
+    with np.load(io.BytesIO(members["matrix.npz"])) as kept:
+        start, index, value = kept["start"], kept["index"], kept["value"]
     first, second = np.triu_indices(views, 1)
     matrix = np.zeros((len(first), patches * patches), np.float32)
-    pair = np.repeat(np.arange(len(first)), np.diff(start, append=len(index)))
-    matrix[pair, index] = value
+    matrix[np.repeat(np.arange(len(first)), np.diff(start, append=len(index))), index] = value
     blocks = torch.from_numpy(matrix).unflatten(1, (patches, patches))
     correspondence = torch.zeros(views, views, patches, patches)
     correspondence[first, second], correspondence[second, first] = blocks, blocks.mT
-    return {
-        "images": torch.from_numpy(images.astype(np.float32)) / GREYS,
-        "correspondence": correspondence,
-    }
+    images = np.stack([np.asarray(film, np.float32) for film in films])
+    return {"images": torch.from_numpy(images) / GREYS, "correspondence": correspondence}
 
 
 def write_shard(path: Path, samples: Iterable[tuple[str, dict[str, bytes]]]) -> str:

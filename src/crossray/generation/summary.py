@@ -16,7 +16,7 @@ from crossray.data.store import Store
 from crossray.generation.plan import Plan
 from crossray.generation.work import Record
 
-_SHOWN = 12  # samples of the preview
+_SHOWN, _GAP = 12, 2  # samples of the preview, and pixels of the line around each
 
 
 def summarise(plan: Plan, records: Sequence[Record], store: Store) -> None:
@@ -70,14 +70,14 @@ def _card(plan: Plan, statistics: dict[str, Any]) -> str:
     size = " x ".join(map(str, sample.views.size))
     return f"""# Radiographs rendered from CT, and which of their patches match
 
-{plan.config.samples} samples of {sample.views.views} views of {size} pixels, protocol `{sample.views.protocol}`, patches of
-{sample.patch} pixels, `{sample.definition}` truth, seed {plan.config.seed}. Made by crossray {plan.code} (`crossray generate`); the same CTs,
-seed and version give the same bytes.
+{plan.config.samples} samples of {sample.views.views} views of {size} pixels, protocol `{sample.views.protocol}`,
+patches of {sample.patch} pixels, `{sample.definition}` truth, seed {plan.config.seed}. Made by crossray {plan.code}
+(`crossray generate`); the same CTs, seed and version give the same bytes.
 
-Shards are tar files in WebDataset's layout. `KEY.0.png`, `KEY.1.png`, ...: views, 16 bits, bone bright. `KEY.matrix.npz`:
-for every two views k < l which pairs of patches match, `index` = p * patches + q, and how well, `value`; those of each
-two views begin at `start`. `KEY.json`: the cameras, the CT and everything drawn. `manifest.json` has their checksums.
-A shard holds one person's samples; split by person.
+Shards are tar files in WebDataset's layout. `KEY.0.png`, `KEY.1.png`, ...: views, 16 bits, bone bright.
+`KEY.matrix.npz`: for every two views k < l which pairs of patches match, `index` = p * patches + q, and how well,
+`value`; those of each two views begin at `start`. `KEY.json`: the cameras, the CT and everything drawn.
+`manifest.json` has a checksum of each shard. A shard holds one person's samples; split by person.
 
 | | samples | people | volumes | MB | pairs of patches that match (C > 0.2) |
 |---|---|---|---|---|---|
@@ -98,7 +98,8 @@ def _preview(records: Sequence[Record], store: Store) -> bytes:
     with tempfile.TemporaryDirectory() as scratch:
         for place in chosen:
             shard = store.fetched(records[place]["name"], Path(scratch))
-            rows.append(np.concatenate(list(read_sample(shard, 0)["images"].numpy()), axis=1))
+            views = read_sample(shard, 0)["images"].numpy()
+            rows.append(np.pad(np.concatenate(list(views), axis=1), _GAP, constant_values=1))
     half = -(-len(rows) // 2)
     rows += [np.zeros_like(rows[0])] * (2 * half - len(rows))
     page = np.block([[rows[row], rows[row + half]] for row in range(half)])

@@ -1,0 +1,71 @@
+"""Options that several commands share; imports nothing heavy, as help must come at once."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Limb(StrEnum):
+    """Limbs the phantom knows."""
+
+    hand = "hand"
+    knee = "knee"
+    ankle = "ankle"
+
+
+class Side(StrEnum):
+    """Which limb of the two."""
+
+    left = "left"
+    right = "right"
+
+
+class Preset(StrEnum):
+    """Sizes of the matcher."""
+
+    tiny = "tiny"
+    small = "small"
+    paper = "paper"
+
+
+class Budget(StrEnum):
+    """What each row of a table may spend."""
+
+    quick = "quick"
+    cpu = "cpu"
+    long = "long"
+    paper = "paper"
+
+
+class Look(StrEnum):
+    """How rendered radiographs look."""
+
+    plain = "plain"
+    pacs = "pacs"
+    film = "film"
+
+
+class Definition(StrEnum):
+    """What counts as the true correspondence."""
+
+    exact = "exact"
+    paper = "paper"
+
+
+class Protocol(StrEnum):
+    """How test views are drawn."""
+
+    clinical = "clinical"
+    inside = "inside"
+    uniform = "uniform"
+
+
+Out = Annotated[Path, typer.Option(help="Folder to write to; made if it is missing.")]
+SeriesName = Annotated[
+    str | None, typer.Option(help="Which series of a DICOM folder: its UID or description.")
+]
+Weights = Annotated[str, typer.Option(help="Bundled name or .safetensors file.")]
+CtFolder = Annotated[Path | None, typer.Option(help="Folder of CT volumes; without it, phantoms.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
