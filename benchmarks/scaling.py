@@ -82,6 +82,8 @@ def main() -> None:
     parser.add_argument("--people", type=int, nargs="+", default=[4, 8, 16])
     parser.add_argument("--pairs", type=int, default=200)
     given = parser.parse_args()
+    if len(given.steps) < 2:
+        parser.error("give two numbers of steps or more; a line needs two points")
     words = [
         "data.seed=0",
         f"data.distinct={BUDGET.poses}",

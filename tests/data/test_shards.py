@@ -88,7 +88,8 @@ def make_set(folder: Path, counts: list[int], splits: list[str | None]) -> Path:
             "bytes": (folder / name).stat().st_size, "person": str(k),
         })  # fmt: skip
         first += count
-    (folder / MANIFEST).write_text(json.dumps({"shards": shards}))
+    form = {"views": {"views": 2, "size": [32, 48]}, "patch": 16}
+    (folder / MANIFEST).write_text(json.dumps({"shards": shards, "config": {"sample": form}}))
     return folder
 
 
@@ -125,6 +126,7 @@ def test_a_split_alone(tmp_path):
     assert sorted(number_of(val[i], 6) for i in range(3)) == [2, 3, 4]
     with pytest.raises(InputError, match="no samples of split 'test'; it has train, val"):
         Shards(folder, split="test")
+    assert len(Shards(make_set(tmp_path / "none", [2], [None]), split="train")) == 2
 
 
 def test_a_set_elsewhere(tmp_path):
@@ -161,7 +163,7 @@ def test_no_sample_of_that_number(tmp_path):
         read_sample(tmp_path / "a.tar", 1)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"shards": [{}]}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"shards": [{}]}', '{"shards": []}'])
 def test_no_manifest_of_ours(tmp_path, text):
     with pytest.raises(InputError, match="finished"):
         Shards(tmp_path)

@@ -180,10 +180,13 @@ def inspect(
 
 
 @train.command("matcher")
-def train_matcher(
+def train_matcher(  # noqa: PLR0913  a run has as many sides as it has
     out: Annotated[Path, typer.Option(help="Folder of the run; a killed run resumes there.")],
     ct: Annotated[
         Path | None, typer.Option(help="Folder of CT volumes, with index.csv or without.")
+    ] = None,
+    shards: Annotated[
+        str | None, typer.Option(help="Set of crossray generate; data.shards_share of the samples.")
     ] = None,
     preset: Annotated[Preset, typer.Option(help="Size of the network.")] = Preset.small,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the optimizer.")] = None,
@@ -195,10 +198,12 @@ def train_matcher(
         list[str] | None, typer.Argument(help="section.option=value, as in the run's config.yaml.")
     ] = None,
 ) -> None:
-    """Train a matcher on views rendered from CT volumes and phantoms."""
+    """Train a matcher on views rendered from CT volumes and phantoms, on the fly or before."""
     from crossray.app.commands.train import train_matcher
 
-    words = [*([f"steps={steps}"] if steps else []), f"seed={seed}", *(options or [])]
+    chosen = {"steps": steps, "data.shards": shards, "seed": seed}
+    words = [f"{name}={value}" for name, value in chosen.items() if value is not None]
+    words += options or []
     train_matcher(out, ct, preset.value, phantoms, words)
 
 

@@ -137,9 +137,11 @@ class Shards(Dataset[dict[str, Tensor]]):
     that a reader streams: it needs that many shards at once, and each but once a pass. Ranks and workers that share
     the indices share the samples, none of them twice.
 
+    `form` is the `SampleConfig` of its samples, as plain values.
+
     Args:
         url: Folder of the set.
-        split: Samples of this split alone; None takes all.
+        split: Samples of this split alone, where the set has splits; None takes all.
         seed: Of the order.
         cache: Folder for the shards of a set that is not on this machine.
         together: Shards whose samples are shuffled together.
@@ -154,11 +156,15 @@ class Shards(Dataset[dict[str, Tensor]]):
     ) -> None:  # fmt: skip
         self.store, self.seed, self.cache, self.together = Store(url), seed, cache, together
         manifest = read_manifest(self.store)
-        self.shards = [each for each in manifest["shards"] if split in (None, each["split"])]
+        splits = {each["split"] for each in manifest["shards"]} - {None}
+        chosen = split if splits else None
+        self.shards = [each for each in manifest["shards"] if chosen in (None, each["split"])]
+        self.form = manifest["config"]["sample"]
         self._samples = np.array([each["samples"] for each in self.shards], int)
         if not self._samples.sum():
-            found = sorted({str(each["split"]) for each in manifest["shards"]})
-            raise InputError(f"{url} has no samples of split {split!r}; it has {', '.join(found)}.")
+            raise InputError(
+                f"{url} has no samples of split {split!r}; it has {', '.join(sorted(splits)) or 'none at all'}."
+            )
         self._order = (-1, -1), np.empty(0)
 
     def __len__(self) -> int:
@@ -200,6 +206,7 @@ def read_manifest(store: Store) -> dict[str, Any]:
         manifest = json.loads(content)
         for shard in manifest["shards"]:
             _ = shard["name"], shard["samples"], shard["split"], shard["sha256"], shard["bytes"]
+        _ = manifest["config"]["sample"]["views"]["views"], manifest["config"]["sample"]["patch"]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{store.url}/{MANIFEST} is no manifest of crossray generate; take it from the set's source again."

@@ -44,6 +44,8 @@ class SyntheticConfig:
         shown: How many of a pose's views a sample shows, in any order; more views a pose make more pairs a rendering.
         strangers: Share of samples in which one view shows another volume and matches nothing, so that a matcher learns
             to say so; the poses that were kept serve any share, so it is no part of the repr.
+        shards: Set made by `crossray generate` to train on; samples of its `split`, where it has splits.
+        shards_share: Share of the samples taken from it; the others are made on the fly.
         split_limbs: Every limb of a CT is a volume of its own, and the edge of a neighbouring one is left out. Tests
             (`evaluation.protocol`) always show CTs whole, so that their scores compare.
         seed: Of everything drawn.
@@ -60,6 +62,8 @@ class SyntheticConfig:
     films: bool = False
     shown: int = 2
     strangers: float = field(default=0.0, repr=False)
+    shards: str = field(default="", repr=False)
+    shards_share: float = field(default=1.0, repr=False)
     split_limbs: bool = False
     seed: int = 0
     sample: SampleConfig = field(default_factory=SampleConfig)

@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from crossray.data.mixed import training_samples
 from crossray.data.sample import SampleConfig
-from crossray.data.synthetic import SyntheticConfig, SyntheticPairs
+from crossray.data.synthetic import SyntheticConfig
 from crossray.errors import InputError
 from crossray.geometry.views import ViewSampling
 from crossray.recipes import train_matcher_recipe
@@ -20,10 +21,10 @@ def train_matcher(
 ) -> None:
     """Train, or go on training, and say where the weights are."""
     config, data = resolved(ct, preset, phantoms, words)
-    print(f"Preparing {data.ct or 'phantoms'} ...", flush=True)
-    pairs = SyntheticPairs(data, cache=out / "cache")
-    print(f"{len(pairs.names)} volumes, {config.steps} steps of {config.batch} pairs.", flush=True)
-    print(fit_matcher(config, pairs, out))
+    print(f"Preparing {data.shards or data.ct or 'phantoms'} ...", flush=True)
+    samples = training_samples(data, out / "cache")
+    print(f"{config.steps} steps of {config.batch} samples.", flush=True)
+    print(fit_matcher(config, samples, out))
 
 
 def resolved(
