@@ -45,7 +45,7 @@ class Numbers(Dataset):
         self.name = name
 
     def __getitem__(self, index):
-        return self.name, index
+        return {self.name: torch.tensor(index)}
 
 
 @given(st.fractions(0, 1, max_denominator=20), st.integers(1, 60), st.integers(0, 40))
@@ -53,9 +53,9 @@ def test_the_ratio_holds_and_nothing_is_left_out(share, count, start):
     mixed = MixedPairs(Numbers("stored"), Numbers("fresh"), float(share))
     drawn = [mixed[i] for i in range(start + count)]
     for name in ("stored", "fresh"):
-        numbers = [number for whose, number in drawn if whose == name]
+        numbers = [int(sample[name]) for sample in drawn if name in sample]
         assert numbers == list(range(len(numbers)))
-    row = sum(whose == "stored" for whose, _ in drawn[start:])
+    row = sum("stored" in sample for sample in drawn[start:])
     assert abs(row - count * share) < 1 + 1e-6
 
 
