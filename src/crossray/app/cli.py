@@ -14,6 +14,7 @@ from crossray.app.options import (
     Budget,
     CtFolder,
     Definition,
+    EngineName,
     Limb,
     Look,
     Out,
@@ -281,12 +282,17 @@ def generate(  # noqa: PLR0913  a set has as many sides as it has
     cache: Annotated[
         Path | None, typer.Option(help="Folder for cleaned CTs; ~/.cache/crossray/volumes.")
     ] = None,
+    engine: Annotated[EngineName, typer.Option(help="Who makes the shards.")] = EngineName.local,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="A running cluster's, for --engine ray; else Ray starts here."),
+    ] = None,
 ) -> None:
     """Make a set of samples in shards; a killed run goes on with the same command."""
-    from crossray.app.commands.generate import make_set, set_config
+    from crossray.app.commands.generate import engine_of, make_set, set_config
 
     config = set_config(ct, pairs, views, seed, protocol.value, definition.value, shard_size)
-    make_set(config, out, cache, workers)
+    make_set(config, out, cache, engine_of(engine.value, workers, ray_address))
 
 
 @app.command("verify")

@@ -47,6 +47,13 @@ class Look(StrEnum):
     film = "film"
 
 
+class EngineName(StrEnum):
+    """Who makes the shards of a set."""
+
+    local = "local"
+    ray = "ray"
+
+
 class Definition(StrEnum):
     """What counts as the true correspondence."""
 

@@ -8,7 +8,8 @@ from crossray.correspondence.ground_truth import Definition
 from crossray.data.sample import SampleConfig
 from crossray.errors import InputError
 from crossray.generation.driver import generate
-from crossray.generation.engines import local
+from crossray.generation.engines import Engine, local
+from crossray.generation.on_ray import on_ray
 from crossray.generation.plan import GenerationConfig
 from crossray.generation.verify import verify
 from crossray.geometry.views import Protocol, ViewSampling
@@ -27,9 +28,19 @@ def set_config(
     )
 
 
-def make_set(config: GenerationConfig, out: str, cache: Path | None, workers: int | None) -> None:
+def engine_of(name: str, workers: int | None, ray_address: str | None) -> Engine:
+    """Who makes the shards: processes of this machine, or Ray."""
+    if name == "ray" and workers is not None:
+        raise InputError("--workers is for --engine local; Ray takes every core of its cluster.")
+    if name == "local" and ray_address is not None:
+        raise InputError("--ray-address is for --engine ray; add it, or leave the address out.")
+    if name == "ray":
+        return partial(on_ray, address=ray_address)
+    return partial(local, workers=workers or os.cpu_count() or 1)
+
+
+def make_set(config: GenerationConfig, out: str, cache: Path | None, engine: Engine) -> None:
     """Make a set, or go on making it, and say how it ended."""
-    engine = partial(local, workers=workers or os.cpu_count() or 1)
     kept = (cache or CACHE).expanduser().resolve()
     report = generate(config, out, kept, engine, progress=True)
     for name, reason in report.refused.items():
