@@ -15,7 +15,16 @@ from crossray.app import cli
 
 HELPS = [[], ["--help"], ["train"], ["evaluate"]] + [
     [*words.split(), "--help"]
-    for words in ("demo", "match", "render", "doctor", "train matcher", "evaluate matcher")
+    for words in (
+        "demo",
+        "match",
+        "render",
+        "doctor",
+        "generate",
+        "verify",
+        "train matcher",
+        "evaluate matcher",
+    )
 ]
 
 

@@ -30,7 +30,7 @@ def on_ray(
     except ImportError as error:
         raise InputError("Ray is not installed; run pip install 'crossray[ray]'.") from error
     try:
-        if address is not None:
+        if address not in (None, "auto"):
             _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
