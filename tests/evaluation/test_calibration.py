@@ -170,3 +170,5 @@ def test_strangers_are_set_beside_the_first_view():
         assert images[2, 1].std() > 0.05
     with pytest.raises(InputError, match="two people"):
         list(judged(predict, samples[:1], (2, 2)))
+    dark = judged(lambda images: torch.zeros(len(images), 2, 2, 4, 4), samples, (2, 2))
+    assert {each.agreement for each in dark} == {LevelAgreement(0, 0, 0, 0)}

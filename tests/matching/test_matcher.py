@@ -115,6 +115,14 @@ def test_a_narrow_grid_fits_narrow_films(matcher, limb):
     assert matches.patch_box[1, -1].tolist() == [281.25, 131.25, 300, 150]
 
 
+def test_a_calibration_holds_for_its_grid(limb):
+    small = Matcher.load("small")
+    films = [limb(128, 128), limb(128, 128)]
+    assert 0 <= small.match(films).related(0, 1) <= 1
+    with pytest.raises(InputError, match="another grid than the trained one"):
+        small.match(films, grid=(8, 8)).related(0, 1)
+
+
 @pytest.mark.parametrize("grid", [(0, 16), (16, 7), (16, 66)])
 def test_a_grid_that_does_not_fit(matcher, limb, grid):
     with pytest.raises(InputError, match="does not fit tiny"):

@@ -42,7 +42,7 @@ class LevelAgreement:
     @property
     def roll_deg(self) -> float:
         """Roll of the second view less that of the first, as `Cameras.from_angles` counts it, in (-90, 90]."""
-        return _half_turn(self.first_deg - self.second_deg)
+        return half_turn(self.first_deg - self.second_deg)
 
 
 def level_agreement(
@@ -77,7 +77,7 @@ def level_agreement(
     mirrored = torch.linalg.det(left) * torch.linalg.det(right)
     across = whiten[0] @ left[:, 0], whiten[1] @ right[0]
     return LevelAgreement(
-        *(_half_turn(torch.rad2deg(torch.atan2(a[1], a[0])).item()) for a in across),
+        *(half_turn(torch.rad2deg(torch.atan2(a[1], a[0])).item()) for a in across),
         along=correlations[0].item(),
         within=(correlations[1] * mirrored).item(),
     )
@@ -92,6 +92,6 @@ def _inverse_root(covariance: Float[Tensor, "2 2"]) -> Float[Tensor, "2 2"]:
     return vectors @ values.rsqrt().diag() @ vectors.T
 
 
-def _half_turn(degrees: float) -> float:
+def half_turn(degrees: float) -> float:
     """The angle of an undirected line, in (-90, 90]."""
     return 90.0 - (90.0 - degrees) % 180.0

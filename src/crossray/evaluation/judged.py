@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from crossray.correspondence.epipolar import LevelAgreement, level_agreement
+from crossray.correspondence.epipolar import LevelAgreement, half_turn, level_agreement
 from crossray.correspondence.patches import POSITIVE_ABOVE
 from crossray.data.sample import Sample
 from crossray.errors import InputError
@@ -32,7 +32,7 @@ class JudgedPair:
         predicted: Its matrix.
         truth: The true one.
         strangers: By kind of second view that does not belong (another person's, noise): the `strength` it found.
-        agreement: How the levels lie by the predicted matrix.
+        agreement: How the levels lie by the predicted matrix; all zeros where it tells nothing.
         cameras: Of the two views.
     """
 
@@ -62,7 +62,7 @@ class JudgedPair:
         first, second = (fundamental.T @ middle)[:2], (fundamental @ middle)[:2]
         angles = [torch.rad2deg(torch.atan2(line[1], line[0])).item() for line in (first, second)]
         told = self.agreement.roll_deg if told is None else told
-        return abs((angles[0] - angles[1] - told + 90) % 180 - 90)
+        return abs(half_turn(angles[0] - angles[1] - told))
 
     @cached_property
     def both_ways(self) -> tuple[Float[Tensor, "query patch"], Bool[Tensor, "query patch"]]:
@@ -113,9 +113,17 @@ def judged(
             strangers={
                 kind: strength(matrix) for kind, matrix in zip(STRANGERS, said[1:], strict=True)
             },
-            agreement=level_agreement(said[0], grid),
+            agreement=_agreement(said[0], grid),
             cameras=sample.cameras[[0, 1]],
         )
+
+
+def _agreement(matrix: Float[Tensor, "patch patch"], grid: tuple[int, int]) -> LevelAgreement:
+    """What the matrix tells of the levels; no roll and no correlation where it tells nothing."""
+    try:
+        return level_agreement(matrix, grid)
+    except InputError:
+        return LevelAgreement(0.0, 0.0, 0.0, 0.0)
 
 
 def _noise(

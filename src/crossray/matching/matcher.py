@@ -79,7 +79,7 @@ class Matcher:
             films: Files, radiographs, or arrays (row, column) of grey values with bone bright; one a view.
             grid: Rows and columns of patches, for all views; None is what the network was trained on. A narrow grid
                 wastes no time beside narrow films, a fine one cuts finer patches; other grids than the trained one
-                were never scored.
+                were never scored, and their values have no calibration.
 
         Returns:
             The matches, in the pixels of the films given.
@@ -115,7 +115,7 @@ class Matcher:
             names=_distinct([radiograph.name for radiograph in radiographs]),
             weights=self.name,
             seconds=time.perf_counter() - start,
-            calibration=self.calibration,
+            calibration=self.calibration if grid == form.patches else None,
         )
 
     def _checked(self, grid: tuple[int, int]) -> tuple[int, int]:
