@@ -195,8 +195,8 @@ class Matches:
     def _calibrated(self) -> Calibration:
         if self.calibration is None:
             raise InputError(
-                f"These matches of {self.weights} have no calibration: the weights carry none (run `crossray calibrate` "
-                "on them), or another grid than the trained one was asked for."
+                f"These matches of {self.weights} have no calibration: the weights carry none (`crossray calibrate` "
+                "measures one), or another grid than the trained one was asked for."
             )
         return self.calibration
 
