@@ -105,7 +105,7 @@ def main() -> None:
     for point, network in networks.items():
         tally = Tally.of(network, samples)
         low, high = bootstrap_ap(list(tally.persons().values()))
-        ap = tally.pooled.compute().ap
+        ap = tally.pooled.scores.compute().ap
         rows.append(
             {"people": point.people, "steps": point.steps, "ap": ap, "low": low, "high": high}
         )

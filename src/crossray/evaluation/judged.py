@@ -18,6 +18,7 @@ from crossray.errors import InputError
 from crossray.evaluation.slope import Predict
 from crossray.geometry import Cameras
 from crossray.geometry.epipolar import fundamental_matrix
+from crossray.geometry.views import turn_deg
 
 STRANGERS = ("another person", "noise")
 """Kinds of second view that does not belong to the first."""
@@ -46,13 +47,12 @@ class JudgedPair:
     @property
     def turn_deg(self) -> float:
         """Angle between the two beams, 0 to 180."""
-        return math.degrees(math.acos(max(-1.0, min(1.0, self.cosine))))
+        return turn_deg(self.cameras)
 
     @property
     def cosine(self) -> float:
         """Of the angle between the two beams."""
-        beams = torch.linalg.cross(self.cameras.column_step, self.cameras.row_step, dim=-1)
-        return functional.cosine_similarity(beams[0], beams[1], dim=0).item()
+        return math.cos(math.radians(self.turn_deg))
 
     def roll_error_deg(self, told: float | None = None) -> float:
         """Distance of a roll, by default the matrix's, to that of the epipolar lines through the views' middles."""

@@ -6,7 +6,6 @@ beside two baselines that see no image: chance (the prevalence) and the position
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from math import isnan, nan
@@ -17,7 +16,8 @@ import torch
 from torch import Tensor
 
 from crossray.errors import InputError
-from crossray.evaluation.metrics import MatchingMetrics, PositionPrior, bootstrap_ap
+from crossray.evaluation.groups import groups_of
+from crossray.evaluation.metrics import FINEST, MatchingMetrics, PositionPrior, bootstrap_ap
 from crossray.evaluation.slope import Predict, SlopePair, SlopeResult, slope
 from crossray.files import written_whole
 
@@ -67,6 +67,7 @@ class MatcherReport:
         persons: Persons scored.
         slope_pairs: Pairs the slope was measured on.
         per_volume: For each volume name, person, ap, prevalence, prior_ap, pairs.
+        per_group: The same scores for each group of pairs, as kind (angle, overlap) and name; see `groups_of`.
         settings: How the report was made (weights, seed, protocol, definition), as the caller describes it.
     """
 
@@ -86,6 +87,7 @@ class MatcherReport:
     persons: int
     slope_pairs: int
     per_volume: list[dict[str, Any]]
+    per_group: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -107,8 +109,11 @@ class MatcherReport:
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             scores = _nan_for_null({each.name: content[each.name] for each in fields(cls)})
-            rows = [_nan_for_null(row) for row in content["per_volume"]]
-            return cls(**{**scores, "per_volume": rows, "settings": dict(content["settings"])})
+            lists = {
+                name: [_nan_for_null(row) for row in content[name]]
+                for name in ("per_volume", "per_group")
+            }
+            return cls(**{**scores, **lists, "settings": dict(content["settings"])})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             remedy = "give a file written by `crossray evaluate matcher --json`."
             raise InputError(f"{path} is not a matcher report; {remedy}") from error
@@ -147,14 +152,40 @@ def evaluate_matcher(
     return tally.report(measured, settings or {})
 
 
+class Part:
+    """Histograms of some of the pairs of views, for the matcher and for the prior."""
+
+    def __init__(self, resolution: int = _VOLUME_RESOLUTION) -> None:
+        self.scores = MatchingMetrics(resolution)
+        self.prior = MatchingMetrics(resolution)
+        self.pairs = 0
+
+    def count(self, predicted: Tensor, usual: Tensor | None, truth: Tensor) -> None:
+        """Count one sample: the matcher's matrix, the prior's where there is one, and the true one."""
+        self.scores.update(predicted, truth)
+        if usual is not None:
+            self.prior.update(usual, truth)
+        self.pairs += len(truth) * (len(truth) - 1) // 2
+
+    def row(self) -> dict[str, Any]:
+        """Its scores."""
+        scores = self.scores.compute()
+        prior_ap = self.prior.compute().ap
+        return {
+            "ap": scores.ap,
+            "prevalence": scores.prevalence,
+            "prior_ap": prior_ap,
+            "pairs": self.pairs,
+        }
+
+
 class Tally:
-    """Histograms pooled and per volume, for the matcher and for the prior."""
+    """What was counted of all pairs, of each volume's and of each group's."""
 
     def __init__(self) -> None:
-        self.pooled = MatchingMetrics()
-        self.pooled_prior = MatchingMetrics()
-        self.volumes: dict[tuple[str, str], tuple[MatchingMetrics, MatchingMetrics]] = {}
-        self.pairs: Counter[tuple[str, str]] = Counter()
+        self.pooled = Part(FINEST)
+        self.volumes: dict[tuple[str, str], Part] = {}
+        self.groups: dict[tuple[str, str], Part] = {}
 
     @classmethod
     def of(
@@ -168,7 +199,7 @@ class Tally:
         tally = cls()
         for batch in _batches(samples, batch_size):
             tally.count(batch, predict, prior)
-        if not tally.pairs:
+        if not tally.pooled.pairs:
             raise InputError(
                 "There are no samples to evaluate on; give at least one volume and one pair."
             )
@@ -189,20 +220,18 @@ class Tally:
             predicted = predict(images).float().cpu()
         usual = None if prior is None else prior(images)
         for number, (person, name, sample) in enumerate(batch):
-            key = (person, name)
-            fresh = MatchingMetrics(_VOLUME_RESOLUTION), MatchingMetrics(_VOLUME_RESOLUTION)
-            volume, volume_prior = self.volumes.setdefault(key, fresh)
-            views = len(sample.images)
-            self.pairs[key] += views * (views - 1) // 2
-            for metrics in (self.pooled, volume):
-                metrics.update(predicted[number], sample.correspondence)
-            if usual is not None:
-                for metrics in (self.pooled_prior, volume_prior):
-                    metrics.update(usual[number], sample.correspondence)
+            parts = [self.pooled, self.volumes.setdefault((person, name), Part())]
+            parts += [self.groups.setdefault(group, Part()) for group in groups_of(sample)]
+            for part in parts:
+                part.count(
+                    predicted[number],
+                    None if usual is None else usual[number],
+                    sample.correspondence,
+                )
 
     def report(self, measured: SlopeResult, settings: dict[str, Any]) -> MatcherReport:
         """Everything counted, as a report; intervals come from 1000 bootstrap draws over persons with seed 0."""
-        pooled = self.pooled.compute()
+        pooled = self.pooled.scores.compute()
         persons = list(self.persons().values())
         low, high = bootstrap_ap(persons)
         return MatcherReport(
@@ -211,37 +240,33 @@ class Tally:
             precision=pooled.precision,
             recall=pooled.recall,
             prevalence=pooled.prevalence,
-            prior_ap=self.pooled_prior.compute().ap,
+            prior_ap=self.pooled.prior.compute().ap,
             ap_low=low,
             ap_high=high,
             slope=measured.slope,
             slope_low=measured.low,
             slope_high=measured.high,
             row_error=measured.row_error,
-            pairs=self.pairs.total(),
+            pairs=self.pooled.pairs,
             persons=len(persons),
             slope_pairs=len(measured.pairs),
-            per_volume=[self._volume_row(key) for key in sorted(self.volumes)],
+            per_volume=[
+                {"name": name, "person": person, **part.row()}
+                for (person, name), part in sorted(self.volumes.items())
+            ],
+            per_group=[
+                {"kind": kind, "name": name, **part.row()}
+                for (kind, name), part in sorted(self.groups.items())
+            ],
             settings=settings,
         )
 
     def persons(self) -> dict[str, MatchingMetrics]:
         """What was counted of each person, over all volumes."""
         merged: dict[str, MatchingMetrics] = {}
-        for (person, _), (volume, _) in sorted(self.volumes.items(), key=lambda item: item[0]):
-            merged.setdefault(person, MatchingMetrics(_VOLUME_RESOLUTION)).merge(volume)
+        for (person, _), part in sorted(self.volumes.items()):
+            merged.setdefault(person, MatchingMetrics(_VOLUME_RESOLUTION)).merge(part.scores)
         return merged
-
-    def _volume_row(self, key: tuple[str, str]) -> dict[str, Any]:
-        scores, prior = (metrics.compute() for metrics in self.volumes[key])
-        return {
-            "name": key[1],
-            "person": key[0],
-            "ap": scores.ap,
-            "prevalence": scores.prevalence,
-            "prior_ap": prior.ap,
-            "pairs": self.pairs[key],
-        }
 
 
 def _batches(samples: Iterable[LabelledSample], batch_size: int) -> Iterator[list[LabelledSample]]:

@@ -105,6 +105,13 @@ def sample_cameras(
     return Cameras.stack(views)
 
 
+def turn_deg(cameras: Cameras) -> float:
+    """Angle between the beams of the first two views, 0 to 180 degrees; a beam is the detector's normal."""
+    beams = torch.linalg.cross(cameras.column_step, cameras.row_step, dim=-1)
+    cosine = torch.nn.functional.cosine_similarity(beams[0], beams[1], dim=0)
+    return torch.rad2deg(torch.acos(cosine.clamp(-1, 1))).item()
+
+
 def _moved_within(
     isocenter: Float[Tensor, " 3"], margin: float, reach: tuple[float, float]
 ) -> Float[Tensor, " 3"]:
