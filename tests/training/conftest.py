@@ -26,10 +26,14 @@ CONFIG = TrainConfig(
 )
 
 
+def _unchanged(number, sample):
+    return sample
+
+
 class Noise(Dataset):
     """Random images and a random truth, a function of the sample's number alone; `change` may alter a sample."""
 
-    def __init__(self, change=lambda number, sample: sample):
+    def __init__(self, change=_unchanged):
         self.change = change
 
     def __getitem__(self, number):
@@ -50,4 +54,4 @@ def noise() -> type[Noise]:
 
 
 if __name__ == "__main__":
-    fit_matcher(CONFIG.changed(["steps=5000"]), Noise(), Path(sys.argv[1]))
+    fit_matcher(CONFIG.changed(sys.argv[2:] or ["steps=5000"]), Noise(), Path(sys.argv[1]))

@@ -1,3 +1,5 @@
+from itertools import chain
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -6,6 +8,16 @@ from crossray.training.sampler import StepSampler
 
 def test_by_hand():
     assert list(StepSampler(3, 2)) == [[0, 1], [2, 3], [4, 5]]
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 4))
+def test_ranks_share_every_step(steps, each, ranks):
+    shares = [
+        list(StepSampler(steps, each * ranks, rank=rank, ranks=ranks)) for rank in range(ranks)
+    ]
+    whole = list(StepSampler(steps, each * ranks))
+    assert [sorted(chain.from_iterable(parts)) for parts in zip(*shares, strict=True)] == whole
+    assert all(len(part) == each for share in shares for part in share)
 
 
 @given(st.integers(1, 20), st.integers(1, 5), st.data())

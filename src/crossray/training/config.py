@@ -57,7 +57,9 @@ class TrainConfig(Options):
     Args:
         matcher: Form of the network.
         steps: Steps of the optimizer.
-        batch: Samples per step.
+        batch: Samples per step, over all devices.
+        devices: GPUs, or on a CPU processes, that share every step's samples; gradients are averaged (DDP), while
+            normalisation by batch sees each device's own.
         seed: Seeds the network's first weights; the data has its own in `data`.
         loss: `"squared_error"` (the paper's), `"weighted_squared_error"`, `"match_squared_error"` or `"cross_entropy"`.
         company: Of whom a view hears while it learns: `"all"` other views of its sample, `"one"` at a time, so that
@@ -72,6 +74,7 @@ class TrainConfig(Options):
     matcher: MatcherConfig
     steps: int = Field(default=10_000, ge=1)
     batch: int = Field(default=16, ge=1)
+    devices: int = Field(default=1, ge=1)
     seed: int = 0
     loss: Literal[
         "squared_error", "weighted_squared_error", "match_squared_error", "cross_entropy"

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
@@ -65,8 +66,13 @@ def fit_matcher(config: TrainConfig, dataset: Dataset[dict[str, Tensor]], out: P
         How it ended. Ctrl-C ends it after the step at hand, with a checkpoint.
 
     Raises:
-        InputError: `out` holds another run, or `config.init` is no matcher of this form.
+        InputError: `out` holds another run, `config.init` is no matcher of this form, or devices do not share a batch
+            evenly.
     """
+    if config.batch % config.devices:
+        raise InputError(
+            f"{config.devices} devices cannot share batch={config.batch} evenly; choose a multiple."
+        )
     folder = RunFolder(Path(out))
     done = folder.open(config)
     if done >= config.steps:
@@ -78,7 +84,8 @@ def fit_matcher(config: TrainConfig, dataset: Dataset[dict[str, Tensor]], out: P
         trainer = _trainer(config, folder, recorder)
         with _stop_on_interrupt(recorder):
             resume = str(folder.checkpoint) if done else None
-            trainer.fit(task, _loader(config, dataset, done), ckpt_path=resume, weights_only=True)
+            loader = _loader(config, dataset, done, trainer.global_rank)
+            trainer.fit(task, loader, ckpt_path=resume, weights_only=True)
     steps = trainer.global_step
     return FitReport("finished" if steps >= config.steps else "interrupted", steps, folder.weights)
 
@@ -100,7 +107,7 @@ class Recorder(Callback):
             initial=done,
             desc="train",
             unit="step",
-            disable=not config.run.progress,
+            disable=not (config.run.progress and getattr(rank_zero_only, "rank", 0) == 0),
         )
         self.stop = False  # set from outside: end after the step at hand
         self.losses: list[Tensor] = []
@@ -119,7 +126,10 @@ class Recorder(Callback):
         step, last = trainer.global_step, trainer.global_step >= self.config.steps
         views = batch["images"].shape[1]
         self.losses.append(outputs["loss"].detach())
-        self.pairs += batch["images"].shape[0] * views * (views - 1) // 2
+        samples = batch["images"].shape[0] * self.config.devices
+        self.pairs += samples * views * (views - 1) // 2
+        if self.config.devices > 1:  # all ranks end after the same step
+            self.stop = trainer.strategy.reduce_boolean_decision(self.stop, all=False)
         if last or step % self.config.run.log_every == 0:
             self._write_row(trainer, step)
         if last or self.stop or step % self.config.run.checkpoint_every == 0:
@@ -138,7 +148,7 @@ class Recorder(Callback):
         self.bar.close()
 
     def _write_row(self, trainer: Trainer, step: int) -> None:
-        loss = torch.stack(self.losses).mean().item()
+        loss = float(trainer.strategy.reduce(torch.stack(self.losses).mean(), reduce_op="mean"))
         seconds = time.perf_counter() - self.since
         speed = self.pairs / seconds
         rate = trainer.optimizers[0].param_groups[0]["lr"]
@@ -149,13 +159,17 @@ class Recorder(Callback):
             "pairs_per_second": round(speed, 2),
             "seconds": round(seconds, 3),
         }
-        self.folder.add_metrics(row)
+        if trainer.is_global_zero:
+            self.folder.add_metrics(row)
         self.bar.set_postfix(loss=f"{loss:.4g}", pairs_per_s=f"{speed:.1f}", refresh=False)
         self.losses, self.pairs, self.since = [], 0, time.perf_counter()
 
     def _save(self, trainer: Trainer, task: LightningModule) -> None:
         if not isinstance(task, MatcherTask):
             raise TypeError(f"The recorder writes a MatcherTask, not a {type(task).__name__}.")
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.folder.checkpoint)  # takes part; the first rank writes
+            return
         about = {"step": str(trainer.global_step), "recipe": self.config.to_yaml()}
         save_network(self.folder.weights, task.result, about)
         with written_whole(self.folder.checkpoint) as partial:
@@ -179,7 +193,8 @@ def _first_network(config: TrainConfig) -> MatcherNetwork:
 def _trainer(config: TrainConfig, folder: RunFolder, recorder: Recorder) -> Trainer:
     return Trainer(
         accelerator="auto",
-        devices=1,
+        devices=config.devices,
+        strategy="auto" if config.devices == 1 else "ddp",
         precision="bf16-mixed" if _bfloat16(config.precision) else "32-true",
         max_steps=config.steps,
         max_epochs=-1,
@@ -195,11 +210,11 @@ def _trainer(config: TrainConfig, folder: RunFolder, recorder: Recorder) -> Trai
 
 
 def _loader(
-    config: TrainConfig, dataset: Dataset[dict[str, Tensor]], done: int
+    config: TrainConfig, dataset: Dataset[dict[str, Tensor]], done: int, rank: int
 ) -> DataLoader[dict[str, Tensor]]:
     return DataLoader(
         dataset,
-        batch_sampler=StepSampler(config.steps, config.batch, done),
+        batch_sampler=StepSampler(config.steps, config.batch, done, rank, config.devices),
         num_workers=config.run.workers,
         multiprocessing_context=START if config.run.workers else None,
         worker_init_fn=ignore_interrupt,

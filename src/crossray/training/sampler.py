@@ -14,13 +14,20 @@ class StepSampler(Sampler[list[int]]):
         steps: Steps of the whole run.
         batch: Samples per step.
         start: First step to run.
+        rank: Which of the ranks that share the steps.
+        ranks: How many; each takes every so many-th sample of a step.
     """
 
-    def __init__(self, steps: int, batch: int, start: int = 0) -> None:
+    def __init__(
+        self, steps: int, batch: int, start: int = 0, rank: int = 0, ranks: int = 1
+    ) -> None:
         self.steps = steps
         self.batch = batch
         self.start = start
+        self.rank = rank
+        self.ranks = ranks
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.start, self.steps):
-            yield list(range(step * self.batch, (step + 1) * self.batch))
+            first = step * self.batch
+            yield list(range(first + self.rank, first + self.batch, self.ranks))
