@@ -37,10 +37,17 @@ def test_a_failed_write_leaves_nothing(store):
 
 def test_an_object_store_keeps_what_came_first(tmp_path):
     store = Store(f"memory://{tmp_path}")
-    for content in (b"first", b"second"):
+
+    def put(content):
         with store.written("a.tar", once=True) as partial:
             partial.write_bytes(content)
+
+    put(b"first")
+    with pytest.raises(FileExistsError):
+        put(b"second")
     assert store.read("a.tar") == b"first"
+    store.delete("a.tar")
+    assert store.read("a.tar") is None
 
 
 def test_fetching(store, tmp_path):

@@ -90,6 +90,33 @@ def test_neither_workers_nor_the_place_change_a_byte(config, made, tmp_path):
     assert verify(memory.url) == []
 
 
+def test_a_shard_that_came_first_stays_and_is_recorded(config, made, tmp_path):
+    """An object store keeps the first of two; a record lost in between is written again, a damaged object goes."""
+    store = Store(f"memory://{tmp_path}/set")
+    generate(config, store.url, tmp_path / "cache", map)
+    whole = store.read("shards/000000.tar")
+    store.delete("shards/000000.json")
+    store.write("shards/000001.json", b"{")
+    store.write("shards/000002.tar", b"damaged")
+    assert generate(config, store.url, tmp_path / "cache", map).made == 3
+    assert store.read("shards/000000.tar") == whole
+    assert verify(store.url) == []
+    undisturbed = tmp_path / "undisturbed"
+    assert store.read("shards/000000.json") == (undisturbed / "shards/000000.json").read_bytes()
+
+
+def test_another_version_is_refused(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("crossray.generation.work.version", lambda _: "0.0")
+    with pytest.raises(InputError, match=r"A worker has crossray 0.0 and the set"):
+        generate(config, tmp_path / "set", tmp_path / "cache", map)
+
+
+@pytest.mark.parametrize("url", ["/dev/null", "nowhere"])
+def test_verify_refuses_what_is_no_set(url, tmp_path):
+    with pytest.raises(InputError, match=r"cannot be read|holds no manifest"):
+        verify(url)
+
+
 def test_a_run_that_fails_goes_on(config, made, tmp_path, monkeypatch):
     """The third shard finds no room; what was made stays."""
     calls = []
@@ -116,7 +143,7 @@ def test_lost_cts(config, cts, tmp_path):
     with pytest.raises(InputError, match="lost"):
         generate(lost, tmp_path / "set", tmp_path / "cache", engine)
     (tmp_path / cts.name).unlink()
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match=r"does not exist|No such file"):
         generate(lost, tmp_path / "set", tmp_path / "other cache", map)
     (tmp_path / cts.name).symlink_to(cts)
     generate(lost, tmp_path / "set", tmp_path / "other cache", map)

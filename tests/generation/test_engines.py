@@ -1,5 +1,6 @@
 """Workers that are really killed."""
 
+import multiprocessing
 import os
 import signal
 from functools import partial
@@ -46,10 +47,19 @@ def test_a_killed_worker_is_replaced_and_its_task_done_again(tmp_path):
     assert (tmp_path / "died").exists()
 
 
-def test_a_deadly_task_is_given_up():
-    done = []
+def test_a_worker_killed_between_tasks_loses_none():
+    results = []
+    for result in local(square, range(6), workers=1):
+        results.append(result)
+        if len(results) == 2:
+            for worker in multiprocessing.active_children():
+                os.kill(worker.pid, signal.SIGKILL)
+    assert sorted(results) == [i * i for i in range(6)]
+
+
+def test_a_deadly_task_is_given_up_and_named():
     with pytest.raises(InputError, match="3 workers died over 3; look for want of memory"):
-        done.extend(local(deadly, [0, 1, 2, 3], workers=1))
+        list(local(deadly, range(8), workers=2))
 
 
 def test_an_error_ends_it():

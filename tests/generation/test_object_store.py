@@ -39,6 +39,8 @@ def test_a_set_in_an_object_store(bucket, config, tmp_path):
         if file.is_file():
             assert there.read(file.relative_to(tmp_path / "here").as_posix()) == file.read_bytes()
     assert len(Shards(f"{bucket}/set", cache=tmp_path / "fetched")[3]["images"]) == 2
-    with there.written("shards/000000.tar", once=True) as late:
-        late.write_bytes(b"another")  # the store keeps the first, by a conditional write
+    late = there.written("shards/000000.tar", once=True)
+    late.__enter__().write_bytes(b"another")
+    with pytest.raises(FileExistsError):  # the store keeps the first, by a conditional write
+        late.__exit__(None, None, None)
     assert verify(f"{bucket}/set") == []

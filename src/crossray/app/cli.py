@@ -202,7 +202,7 @@ def train_matcher(  # noqa: PLR0913  a run has as many sides as it has
     """Train a matcher on views rendered from CT volumes and phantoms, on the fly or before."""
     from crossray.app.commands.train import train_matcher
 
-    chosen = {"steps": steps, "data.shards": shards, "seed": seed}
+    chosen = {"steps": steps, "data.shards": shards and f'"{shards}"', "seed": seed}
     words = [f"{name}={value}" for name, value in chosen.items() if value is not None]
     words += options or []
     train_matcher(out, ct, preset.value, phantoms, words)

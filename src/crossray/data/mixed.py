@@ -61,6 +61,8 @@ def _check_form(stored: Shards, sample: SampleConfig, shown: int | None) -> None
     form = stored.form["views"]
     have = {"views": form["views"], "size": tuple(form["size"]), "patch": stored.form["patch"]}
     want = {"views": shown or form["views"], "size": sample.views.size, "patch": sample.patch}
+    if shown is not None:
+        have["definition"], want["definition"] = stored.form["definition"], sample.definition
     for name, value in want.items():
         if have[name] != value:
             raise InputError(

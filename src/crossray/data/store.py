@@ -3,10 +3,11 @@
 import posixpath
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from crossray.errors import InputError
 from crossray.files import written_whole
@@ -30,13 +31,14 @@ class Store:
             raise InputError(
                 f"{self.url} cannot be reached ({error}); give a folder or an fsspec URL."
             ) from error
-        self.local = Path(self.root) if "file" in self.fs.protocol else None
+        self.local = Path(self.root) if isinstance(self.fs, LocalFileSystem) else None
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Bytes of every file in a folder; empty where there is none."""
         self.fs.invalidate_cache()
         try:
-            found = self.fs.ls(self._path(folder), detail=True)
+            with _reaching():
+                found = self.fs.ls(self._path(folder), detail=True)
         except FileNotFoundError:
             return {}
         files = (each for each in found if each["type"] == "file")
@@ -45,7 +47,8 @@ class Store:
     def read(self, name: str) -> bytes | None:
         """What a file holds; None where there is none."""
         try:
-            return self.fs.cat_file(self._path(name))
+            with _reaching():
+                return self.fs.cat_file(self._path(name))
         except FileNotFoundError:
             return None
 
@@ -62,7 +65,10 @@ class Store:
 
         Args:
             name: What to call it.
-            once: An object store keeps the object that came first, where it knows conditional writes.
+            once: An object store keeps the object that came first.
+
+        Raises:
+            FileExistsError: An object came first.
         """
         if self.local is not None:
             with written_whole(self.local / name) as partial:
@@ -71,10 +77,15 @@ class Store:
         with tempfile.TemporaryDirectory() as scratch:
             partial = Path(scratch) / posixpath.basename(name)
             yield partial
-            with suppress(FileExistsError):
+            with _reaching():
                 self.fs.put_file(
                     str(partial), self._path(name), mode="create" if once else "overwrite"
                 )
+
+    def delete(self, name: str) -> None:
+        """Take a file away."""
+        with _reaching():
+            self.fs.rm_file(self._path(name))
 
     def fetched(self, name: str, cache: Path | None) -> Path:
         """A local copy of a file, kept in `cache`; the file itself where the store is local.
@@ -90,9 +101,20 @@ class Store:
             )
         kept = cache / name
         if not kept.exists():
-            with written_whole(kept) as partial:
+            with written_whole(kept) as partial, _reaching():
                 self.fs.get_file(self._path(name), str(partial))
         return kept
 
     def _path(self, name: str) -> str:
         return posixpath.join(self.root, name)
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    """Within, whatever a store's library raises is an OSError."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error

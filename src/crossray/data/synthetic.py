@@ -2,10 +2,12 @@
 
 import hashlib
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -242,11 +244,16 @@ def kept_volume(path: Path | None, name: str, make: Callable[[], Volume]) -> Vol
     Whole, kept or not: one bone voxel more or less would draw other poses.
     """
     if path is not None and path.exists():
-        with np.load(path) as data:
-            hu = torch.from_numpy(data["hu"].astype(np.float32))
-            return Volume(hu, torch.from_numpy(data["affine"]), name)
+        try:
+            with np.load(path) as data:
+                hu = torch.from_numpy(data["hu"].astype(np.float32))
+                return Volume(hu, torch.from_numpy(data["affine"]), name)
+        except (BadZipFile, EOFError, KeyError, ValueError, zlib.error) as error:
+            raise InputError(
+                f"{path} is damaged ({error}); delete it, it will be made again."
+            ) from error
     volume = make()
-    hu = volume.values.round()
+    hu = volume.values.round().clamp(-32768, 32767)
     if path is not None:
         _write_npz(path, hu=hu.to(torch.int16).numpy(), affine=volume.world_from_voxel.numpy())
     return Volume(hu, volume.world_from_voxel, name)

@@ -108,9 +108,11 @@ class MatcherReport:
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
-            scores = _nan_for_null({each.name: content[each.name] for each in fields(cls)})
+            scores = _nan_for_null(
+                {each.name: content[each.name] for each in fields(cls) if each.name != "per_group"}
+            )
             lists = {
-                name: [_nan_for_null(row) for row in content[name]]
+                name: [_nan_for_null(row) for row in content.get(name, [])]
                 for name in ("per_volume", "per_group")
             }
             return cls(**{**scores, **lists, "settings": dict(content["settings"])})

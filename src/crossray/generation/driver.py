@@ -75,7 +75,8 @@ def generate(
         left = _left(shards, store)
         with _bar(config.samples, "generate", "sample", progress) as bar:
             bar.update(config.samples - sum(shard.samples for shard in left))
-            for record in engine(partial(make_shard, plan, url=str(url), cache=cache), left):
+            work = partial(make_shard, plan, url=str(store.local or store.url), cache=cache)
+            for record in engine(work, left) if left else ():
                 bar.update(record["samples"])
         if left or store.read(MANIFEST) is None:
             summarise(plan, [read_record(shard.name, store) for shard in shards], store)
@@ -106,17 +107,20 @@ def _plan(
 
 
 def _left(shards: list[PlannedShard], store: Store) -> list[PlannedShard]:
-    """The shards still to make. What killed workers left half written goes."""
+    """The shards still to make. What killed workers left half written goes, and what is not as its record says."""
     if store.local is not None:
-        for partial_file in (store.local / SHARDS).glob(".*"):
-            partial_file.unlink(missing_ok=True)
-    sizes = store.sizes(SHARDS)
-
-    def done(shard: PlannedShard) -> bool:
+        for folder in (store.local, store.local / SHARDS):
+            for partial_file in folder.glob(".*.*"):
+                partial_file.unlink(missing_ok=True)
+    sizes, left = store.sizes(SHARDS), []
+    for shard in shards:
         size = sizes.get(Path(shard.name).name)
-        return size is not None and size == read_record(shard.name, store).get("bytes")
-
-    return [shard for shard in shards if not done(shard)]
+        recorded = None if size is None else read_record(shard.name, store).get("bytes")
+        if size is not None and recorded not in (None, size):
+            store.delete(shard.name)
+        if size is None or size != recorded:
+            left.append(shard)
+    return left
 
 
 def _bar(total: int, words: str, unit: str, progress: bool) -> tqdm:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -15,7 +16,7 @@ from typing import TypeVar
 from crossray.errors import InputError
 
 LIVES = 3
-"""Workers a task may cost before it is given up; a task that kills its worker would kill them all."""
+"""Workers a task may cost before it is given up."""
 
 Task = TypeVar("Task", bound=Hashable)
 Result = TypeVar("Result")
@@ -24,52 +25,67 @@ Engine = Callable[[Callable[[Task], Result], Iterable[Task]], Iterator[Result]]
 
 
 def local(work: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
-    """Do tasks by processes of this machine, one thread each; a killed one is replaced and its task done again.
+    """Do tasks by processes of this machine; a killed one is replaced, and its task, no other, done again.
 
     The processes end with this one, however it ends, and when the caller stops listening.
 
     Args:
         work: What to do with a task; picklable, and without harm if done twice.
-        tasks: Picklable; at most two a worker are taken ahead.
+        tasks: Picklable; taken as workers come free.
         workers: Processes.
 
     Raises:
         InputError: A task cost three workers.
     """
-    waiting, lost = iter(tasks), Counter[Task]()
-    again: list[Task] = []
-    while again or (again := list(islice(waiting, 1))):
-        ours, theirs = get_context("spawn").Pipe()
-        pool = ProcessPoolExecutor(
-            workers, get_context("spawn"), initializer=_end_with, initargs=(theirs,)
-        )
-        running: dict[Future[Result], Task] = {}
-        try:
-            while True:
-                free = max(0, 2 * workers - len(running) - len(again))
-                running |= {
-                    pool.submit(work, task): task for task in [*again, *islice(waiting, free)]
-                }
-                again = []
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+    waiting, again, lost = iter(tasks), list[Task](), Counter[Task]()
+    ours, theirs = get_context("spawn").Pipe()
+    idle: list[ProcessPoolExecutor] = []
+    running: dict[Future[Result], tuple[Task, ProcessPoolExecutor]] = {}
+    try:
+        while True:
+            free = workers - len(running) - len(again)
+            for task in [*again, *islice(waiting, free)]:
+                future, pool = _begun(work, task, idle, theirs)
+                running[future] = task, pool
+            again = []
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task, pool = running[future]
+                if isinstance(future.exception(), BrokenProcessPool):
+                    again.append(task)
+                    _count(lost, task)
+                else:
                     yield future.result()
-                    del running[future]
-        except BrokenProcessPool:
-            again = list(running.values())
-            lost.update(again)
-            worst, deaths = lost.most_common(1)[0]
-            if deaths >= LIVES:
-                raise InputError(
-                    f"{LIVES} workers died over {worst}; look for want of memory, or give fewer --workers."
-                ) from None
-        finally:
-            if running:
-                ours.close()
-            pool.shutdown(wait=True, cancel_futures=True)
+                    idle.append(pool)
+                del running[future]
+    finally:
+        if running:
             ours.close()
-            theirs.close()
+        for pool in [*idle, *(pool for _, pool in running.values())]:
+            pool.shutdown(wait=True, cancel_futures=True)
+        ours.close()
+        theirs.close()
+
+
+def _begun(
+    work: Callable[[Task], Result], task: Task, idle: list[ProcessPoolExecutor], parent: Connection
+) -> tuple[Future[Result], ProcessPoolExecutor]:
+    """A task given to a worker: an idle one that lives, or a new pool of one, so that a death is its own task's."""
+    while idle:
+        pool = idle.pop()
+        with suppress(BrokenProcessPool):
+            return pool.submit(work, task), pool
+    pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_end_with, initargs=(parent,))
+    return pool.submit(work, task), pool
+
+
+def _count(lost: Counter[Task], task: Task) -> None:
+    lost[task] += 1
+    if lost[task] >= LIVES:
+        raise InputError(
+            f"{LIVES} workers died over {task}; look for want of memory, or give fewer --workers."
+        )
 
 
 def _end_with(parent: Connection) -> None:

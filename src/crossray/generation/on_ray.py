@@ -32,7 +32,7 @@ def on_ray(
     try:
         if address not in (None, "auto"):
             _knock(address)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
             f"No Ray cluster answers at {address} ({error}); give the HOST:PORT that ray start printed."
@@ -43,7 +43,9 @@ def on_ray(
         running: list[ray.ObjectRef] = []
         while True:
             ahead = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
-            running += [remote.remote(kept, task) for task in islice(waiting, ahead - len(running))]
+            running += [
+                remote.remote(kept, task) for task in islice(waiting, max(0, ahead - len(running)))
+            ]
             if not running:
                 return
             done, running = ray.wait(running)

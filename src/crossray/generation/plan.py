@@ -9,11 +9,14 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
+import torch
 
 from crossray.data.sample import SampleConfig, lateral_cut
 from crossray.data.shards import sha256
@@ -193,10 +196,11 @@ def surveyed(
     """A candidate looked at: its place in the plan, and why it is refused where it is."""
     name = Path(os.path.relpath(file.path, _base(config))).as_posix()
     volume = PlannedVolume(name, file.person, file.split, file.terms, "", 0.0)
+    one_thread()
     try:
         volume = replace(volume, sha256=_checksum(volume, config))
         return replace(volume, weight=(1 - lateral_cut(load(volume, config, cache))) ** 2), None
-    except InputError as error:
+    except (InputError, PermissionError) as error:
         return volume, str(error)
 
 
@@ -216,14 +220,21 @@ def load(volume: PlannedVolume, config: GenerationConfig, cache: Path) -> Volume
             )
         return clean_ct(_base(config) / volume.name)
 
-    return kept_volume(cache / f"{volume.sha256}.npz", volume.name, make)
+    return kept_volume(cache / version("crossray") / f"{volume.sha256}.npz", volume.name, make)
 
 
+@lru_cache(maxsize=4)
 def _base(config: GenerationConfig) -> Path:
     """What the names of CTs are relative to."""
     ct = Path(config.ct)
     alone = bool(config.ct) and (ct.suffix == ".csv" or list_cts(ct)[0].path == ct)
     return ct.parent if alone else ct
+
+
+def one_thread() -> None:
+    """Workers share the cores, and bytes must not depend on how many threads one has."""
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
 
 
 def _checksum(volume: PlannedVolume, config: GenerationConfig) -> str:

@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 
 from crossray.data.shards import members_of, read_manifest, read_sample, sha256
 from crossray.data.store import Store
+from crossray.errors import InputError
 from crossray.generation.plan import SHARDS
 from crossray.generation.work import Record
 
@@ -19,9 +20,17 @@ def verify(url: str | Path, *, progress: bool = False) -> list[str]:
     Every shard's size and SHA-256 are compared with the manifest, and every sample is decoded.
 
     Raises:
-        InputError: No finished set there.
+        InputError: No finished set there, or it cannot be reached.
     """
-    store = Store(url)
+    try:
+        return _all_problems(Store(url), progress)
+    except OSError as error:
+        raise InputError(
+            f"{url} cannot be read ({error}); give the folder or URL of a set."
+        ) from error
+
+
+def _all_problems(store: Store, progress: bool) -> list[str]:
     records = read_manifest(store)["shards"]
     problems = []
     for record in tqdm(records, desc="verify", unit="shard", disable=not progress):

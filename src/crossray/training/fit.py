@@ -128,13 +128,14 @@ class Recorder(Callback):
         self.losses.append(outputs["loss"].detach())
         samples = batch["images"].shape[0] * self.config.devices
         self.pairs += samples * views * (views - 1) // 2
+        stop = self.stop
         if self.config.devices > 1:  # all ranks end after the same step
-            self.stop = trainer.strategy.reduce_boolean_decision(self.stop, all=False)
+            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
         if last or step % self.config.run.log_every == 0:
             self._write_row(trainer, step)
-        if last or self.stop or step % self.config.run.checkpoint_every == 0:
+        if last or stop or step % self.config.run.checkpoint_every == 0:
             self._save(trainer, pl_module)
-        trainer.should_stop = self.stop
+        trainer.should_stop = stop
         self.bar.update()
 
     def on_exception(

@@ -24,7 +24,7 @@ def set_config(
     sampling = ViewSampling(protocol=protocol, views=views)
     sample = SampleConfig(views=sampling, definition=definition)
     return GenerationConfig(
-        ct=str(ct) if ct else "", samples=samples, seed=seed, shard=shard, sample=sample
+        ct=str(ct.resolve()) if ct else "", samples=samples, seed=seed, shard=shard, sample=sample
     )
 
 
