@@ -51,12 +51,14 @@ def test_rows_share_everything_but_the_form(preset):
         "matcher": base.matcher,
         "loss": base.loss,
         "optimizer": base.optimizer,
+        "company": base.company,
     }
     for config in published:
         assert config.model_copy(update=own) == base
-        assert config.loss == "squared_error"
+        assert (config.loss, config.company) == ("squared_error", "one")
         rate = {"rate": base.optimizer.rate}
         assert config.optimizer.model_copy(update=rate) == base.optimizer
         assert not config.matcher.position
+        assert not config.matcher.mirrors
         assert not config.matcher.same_view
     assert len({config.matcher for config in configs.values()}) == len(configs)

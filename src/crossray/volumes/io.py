@@ -185,9 +185,9 @@ def _read_index(index: Path) -> list[CtFile]:
             f"{index} names {len(absent)} file(s) that are not there, such as {absent[0]}; add or "
             "unlist them."
         )
-    splits: dict[str, str | None] = {}
+    splits: dict[str, str] = {}
     for file in files:
-        if splits.setdefault(file.person, file.split) != file.split:
+        if file.split and splits.setdefault(file.person, file.split) != file.split:
             raise InputError(
                 f"{index} puts {file.person} into two splits, {splits[file.person]} and {file.split}; a person tested "
                 "on must not be trained on, so give all CTs of a person one split."
