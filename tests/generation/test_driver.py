@@ -42,6 +42,7 @@ def made(config, tmp_path) -> dict[str, str]:
 
 
 def test_a_set(config, cts, tmp_path):
+    threads = torch.get_num_threads()
     report = generate(config, tmp_path / "set", tmp_path / "cache", map)
     shards = sorted(file.name for file in (tmp_path / "set" / "shards").glob("*.tar"))
     assert str(report).endswith(
@@ -49,6 +50,7 @@ def test_a_set(config, cts, tmp_path):
     )
     assert set(contents(tmp_path / "set")) >= BESIDE
     assert verify(tmp_path / "set") == []
+    assert torch.get_num_threads() == threads
     again = generate(config, tmp_path / "set", tmp_path / "cache", map)
     assert str(again).endswith("all there before.")
     card = (tmp_path / "set" / "README.md").read_text()

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from importlib.metadata import version
@@ -190,13 +191,26 @@ def candidates(config: GenerationConfig) -> list[CtFile]:
     return [CtFile(Path(name), name, terms="Apache-2.0") for name in names]
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within, one thread: workers share the cores, and bytes must not depend on how many threads one has."""
+    before = torch.get_num_threads(), numba.get_num_threads()
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        numba.set_num_threads(before[1])
+
+
+@one_thread()
 def surveyed(
     file: CtFile, config: GenerationConfig, cache: Path
 ) -> tuple[PlannedVolume, str | None]:
     """A candidate looked at: its place in the plan, and why it is refused where it is."""
     name = Path(os.path.relpath(file.path, _base(config))).as_posix()
     volume = PlannedVolume(name, file.person, file.split, file.terms, "", 0.0)
-    one_thread()
     try:
         volume = replace(volume, sha256=_checksum(volume, config))
         return replace(volume, weight=(1 - lateral_cut(load(volume, config, cache))) ** 2), None
@@ -229,12 +243,6 @@ def _base(config: GenerationConfig) -> Path:
     ct = Path(config.ct)
     alone = bool(config.ct) and (ct.suffix == ".csv" or list_cts(ct)[0].path == ct)
     return ct.parent if alone else ct
-
-
-def one_thread() -> None:
-    """Workers share the cores, and bytes must not depend on how many threads one has."""
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
 
 
 def _checksum(volume: PlannedVolume, config: GenerationConfig) -> str:

@@ -27,6 +27,7 @@ Record = dict[str, Any]
 """What the manifest says of a shard."""
 
 
+@one_thread()
 def make_shard(plan: Plan, shard: PlannedShard, url: str, cache: Path) -> Record:
     """Make a shard and commit it: first the file, which appears whole, then its record, which means that it is done.
 
@@ -47,7 +48,6 @@ def make_shard(plan: Plan, shard: PlannedShard, url: str, cache: Path) -> Record
         raise InputError(
             f"A worker has crossray {version('crossray')} and the set {plan.code}; give all one version."
         )
-    one_thread()
     volume, store = plan.volumes[shard.volume], Store(url)
     source = _source(volume, plan.config, cache)
     totals = {"positive": 0.0, "grey": 0.0}
