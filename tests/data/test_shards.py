@@ -23,10 +23,10 @@ from crossray.data.shards import (
     encode,
     members_of,
     read_sample,
-    sha256,
     write_shard,
 )
 from crossray.errors import InputError
+from crossray.files import sha256
 from crossray.geometry import Cameras
 
 

@@ -17,10 +17,11 @@ import torch
 
 from crossray.app.commands.generate import set_config
 from crossray.data.sample import make_sample, prepare
-from crossray.data.shards import MANIFEST, Shards, members_of, read_sample, sha256
+from crossray.data.shards import MANIFEST, Shards, members_of, read_sample
 from crossray.data.store import Store
 from crossray.data.synthetic import clean_ct
 from crossray.errors import InputError
+from crossray.files import sha256
 from crossray.generation.driver import generate
 from crossray.generation.engines import local
 from crossray.generation.verify import verify
@@ -111,6 +112,26 @@ def test_another_version_is_refused(config, tmp_path, monkeypatch):
     monkeypatch.setattr("crossray.generation.work.version", lambda _: "0.0")
     with pytest.raises(InputError, match=r"A worker has crossray 0.0 and the set"):
         generate(config, tmp_path / "set", tmp_path / "cache", map)
+
+
+def test_a_folder_of_other_files_is_refused_and_left_alone(config, tmp_path):
+    for name in ("README.md", ".zshrc.local"):
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match="holds other files"):
+        generate(config, tmp_path, tmp_path / "cache", map)
+    generate(config, tmp_path / "set", tmp_path / "cache", map)
+    (tmp_path / "set" / ".zshrc.local").write_text("mine")
+    (tmp_path / "set" / ".0123abcd.plan.json").write_text("half")
+    generate(config, tmp_path / "set", tmp_path / "cache", map)
+    hidden = [file.name for file in (tmp_path / "set").iterdir() if file.name[0] == "."]
+    assert hidden == [".zshrc.local"]
+
+
+def test_a_damaged_cache_is_made_again(config, made, tmp_path):
+    for file in (tmp_path / "cache").rglob("*.npz"):
+        file.write_bytes(file.read_bytes()[:2000])
+    generate(config, tmp_path / "set", tmp_path / "cache", map)
+    assert contents(tmp_path / "set") == made
 
 
 @pytest.mark.parametrize("url", ["/dev/null", "nowhere"])

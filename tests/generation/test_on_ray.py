@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from crossray.data.shards import sha256
 from crossray.errors import InputError
+from crossray.files import sha256
 from crossray.generation.driver import generate
 from crossray.generation.on_ray import on_ray
 from crossray.generation.verify import verify

@@ -6,7 +6,6 @@ k < l the pairs of patches that match at all: `start` says where those of each t
 it).
 """
 
-import hashlib
 import io
 import json
 import tarfile
@@ -24,6 +23,7 @@ from torch.utils.data import Dataset
 from crossray.data.sample import Sample
 from crossray.data.store import Store
 from crossray.errors import InputError
+from crossray.files import sha256
 
 GREYS = 65535
 MANIFEST = "manifest.json"
@@ -182,9 +182,8 @@ class Shards(Dataset[dict[str, Tensor]]):
         start = int(ends[group - 1]) if group else 0
         shard, sample = self._order[1][place - start].tolist()
         name, checksum = self.shards[shard]["name"], self.shards[shard]["sha256"]
-        cache = (
-            self.cache and self.cache / checksum[:16]
-        )  # sets share a cache, and may be made anew
+        # By checksum: sets share a cache, and may be made anew.
+        cache = None if self.cache is None else self.cache / checksum[:16]
         try:
             return read_sample(self.store.fetched(name, cache), sample)
         except (ValueError, OSError) as error:
@@ -219,12 +218,6 @@ def read_manifest(store: Store) -> dict[str, Any]:
             f"{store.url}/{MANIFEST} is no manifest of crossray generate; take it from the set's source again."
         ) from error
     return manifest
-
-
-def sha256(path: Path) -> str:
-    """Checksum of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _png(pixels: np.ndarray) -> bytes:

@@ -4,6 +4,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -241,17 +242,16 @@ def clean_limbs(path: Path) -> list[Volume]:
 def kept_volume(path: Path | None, name: str, make: Callable[[], Volume]) -> Volume:
     """A volume in whole HU, from the file it was kept in, or made and kept there; None keeps nothing.
 
-    Whole, kept or not: one bone voxel more or less would draw other poses.
+    Whole, kept or not: one bone voxel more or less would draw other poses. A damaged file is made again.
     """
     if path is not None and path.exists():
-        try:
-            with np.load(path) as data:
-                hu = torch.from_numpy(data["hu"].astype(np.float32))
-                return Volume(hu, torch.from_numpy(data["affine"]), name)
-        except (BadZipFile, EOFError, KeyError, ValueError, zlib.error) as error:
-            raise InputError(
-                f"{path} is damaged ({error}); delete it, it will be made again."
-            ) from error
+        with (
+            suppress(BadZipFile, EOFError, KeyError, ValueError, zlib.error),
+            path.open("rb") as file,  # numpy leaves a damaged one open
+            np.load(file) as data,
+        ):
+            hu = torch.from_numpy(data["hu"].astype(np.float32))
+            return Volume(hu, torch.from_numpy(data["affine"]), name)
     volume = make()
     hu = volume.values.round().clamp(-32768, 32767)
     if path is not None:

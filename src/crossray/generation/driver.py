@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 from crossray.data.shards import MANIFEST
 from crossray.data.store import Store
 from crossray.errors import InputError
+from crossray.files import PARTIAL
 from crossray.generation.engines import Engine
 from crossray.generation.plan import (
     PLAN,
@@ -94,6 +95,10 @@ def _plan(
     kept = store.read(PLAN)
     if kept is not None:
         return Plan.resumed(kept.decode(), config, store.url)
+    if others := store.sizes(""):
+        raise InputError(
+            f"{store.url} holds other files, such as {min(others)}; give an empty or a new folder for the set."
+        )
     files = candidates(config)
     survey = []
     with _bar(len(files), "look at CTs", "CT", progress) as bar:
@@ -110,8 +115,8 @@ def _left(shards: list[PlannedShard], store: Store) -> list[PlannedShard]:
     """The shards still to make. What killed workers left half written goes, and what is not as its record says."""
     if store.local is not None:
         for folder in (store.local, store.local / SHARDS):
-            for partial_file in folder.glob(".*.*"):
-                partial_file.unlink(missing_ok=True)
+            for half_written in folder.glob(PARTIAL):
+                half_written.unlink(missing_ok=True)
     sizes, left = store.sizes(SHARDS), []
     for shard in shards:
         size = sizes.get(Path(shard.name).name)

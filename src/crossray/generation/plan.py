@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from crossray.data.sample import SampleConfig, lateral_cut
-from crossray.data.shards import sha256
 from crossray.data.synthetic import clean_ct, kept_volume, named_phantom, phantom_names
 from crossray.errors import InputError
+from crossray.files import sha256
 from crossray.volumes.io import CtFile, list_cts
 from crossray.volumes.volume import Volume
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from crossray.data.shards import members_of, read_manifest, read_sample, sha256
+from crossray.data.shards import members_of, read_manifest, read_sample
 from crossray.data.store import Store
 from crossray.errors import InputError
+from crossray.files import sha256
 from crossray.generation.plan import SHARDS
 from crossray.generation.work import Record
 
