@@ -35,13 +35,16 @@ def _weight(value, curve):
 
 @njit(inline="always", error_model="numpy")
 def _locate(scene, lines, x, bounds):
-    """Fill `bounds` (view; first and last row, first and last column; x) with the patches that voxel x can touch.
+    """Fill `bounds` (view; first and last row, first and last column, behind; x) with the patches voxel x can touch.
 
-    `lines` (view, 3) is the projection of the row's voxel 0. Beside the detector the first lies behind the last.
+    `lines` (view, 3) is the projection of the row's voxel 0. Beside the detector the first lies behind the last; behind
+    it, where no ray comes, `behind` is 1.
     """
     half, per_patch = scene.half, 1.0 / scene.patch
     for k in range(len(bounds)):
-        scale = 1.0 / (scene.matrices[k, 2, 0] * x + lines[k, 2])
+        depth = scene.matrices[k, 2, 0] * x + lines[k, 2]
+        bounds[k, 4, x] = depth - half[k, 2] >= 1.0
+        scale = 1.0 / depth
         for i in range(2):
             center = (scene.matrices[k, i, 0] * x + lines[k, i]) * scale
             bounds[k, 2 * i, x] = max(0.0, np.floor((center - half[k, i]) * per_patch))
@@ -69,8 +72,12 @@ def _settled(reached, scene, weight, bounds, first, last):
     """True if no entry that voxels `first` to `last` of a row can touch lies below the weight."""
     views, columns, weight = len(bounds), scene.grid[1], np.float32(weight)
     for k in range(views):
+        if bounds[k, 4, first] and bounds[k, 4, last]:
+            continue
         top_k, bottom_k, left_k, right_k = _span(bounds, k, first, last)
         for m in range(k + scene.skip, views):
+            if bounds[m, 4, first] and bounds[m, 4, last]:
+                continue
             top_m, bottom_m, left_m, right_m = _span(bounds, m, first, last)
             for row_k in range(top_k, bottom_k + 1):
                 for column_k in range(left_k, right_k + 1):
@@ -176,7 +183,7 @@ def _add_slices(
     views = len(vectors)
     scene = make_scene((nx, ny, nz), vectors, metric, matrices, half, grid, patch, options)
     work = make_work(scene)
-    lines, bounds = np.zeros((views, 3)), np.zeros((views, 4, nx), np.int32)
+    lines, bounds = np.zeros((views, 3)), np.zeros((views, 5, nx), np.int32)
     count = 0
     for low, high in ((split, np.inf), (lowest, split)):
         for z in _slices(nz)[worker::workers]:
