@@ -4,8 +4,8 @@ For one voxel v the block maximum of n_k[p] * n_l[q] over two patches is the pro
 factors are non-negative. So each voxel needs, per view, the few patches its footprint touches and the footprint's
 maximum in each; the matrix is the maximum over voxels of the products. Three things keep that cheap and exact: voxels
 of high weight and slices far apart go first, so that later ones can change little; runs of voxels, then single ones,
-are passed over where no entry they can touch lies below their weight; and the footprints of the others are computed
-side by side.
+are passed over where no entry they can touch lies below their weight, then below a bound of what they can add to it; and
+bounds as well as the footprints of the others are computed side by side.
 """
 
 import math
@@ -13,8 +13,10 @@ import math
 import numpy as np
 from numba import njit, prange
 
+from crossray.correspondence._cpu_bounds import bound_footprints
 from crossray.correspondence._cpu_footprints import (
     LANES,
+    is_plain,
     list_patches,
     make_scene,
     make_work,
@@ -23,6 +25,8 @@ from crossray.correspondence._cpu_footprints import (
 
 RUN = 8
 """Voxels of a row that are passed over together."""
+LEVELS = 40
+"""Classes of weight; voxels of higher ones go first."""
 SLICES = (0, 4, 2, 6, 1, 5, 3, 7)
 """In which order slices are taken, modulo 8."""
 
@@ -90,9 +94,10 @@ def _settled(reached, scene, weight, bounds, first, last):
 
 
 @njit
-def _add_voxels(out, reached, scene, work, count):
-    """Raise the matrices of all pairs of views by the first `count` voxels of `work`."""
-    views = len(scene.vectors)
+def _add_voxels(out, reached, scene, work):
+    """Raise the matrices of all pairs of views by the voxels that wait in `work`."""
+    views, count = len(scene.vectors), work.count[0]
+    work.count[0] = 0
     measure_footprints(scene, work, count)
     for lane in range(count):
         for k in range(views):
@@ -106,6 +111,41 @@ def _add_voxels(out, reached, scene, work, count):
                         if value > reached[k, m, p, q]:
                             reached[k, m, p, q] = value
                             out[k, m, p, q] = max(out[k, m, p, q], value)
+
+
+@njit
+def _may_raise(reached, scene, work, lane):
+    """True if an entry lies below the bound of what a voxel can add to it, once footprints are bounded."""
+    views = len(scene.vectors)
+    for k in range(views):
+        list_patches(scene, k, lane, work)
+    for k in range(views):
+        for m in range(k + scene.skip, views):
+            for i in range(work.touched[k]):
+                scaled, line = work.voxels[3, lane] * work.values[k, i], reached[k, m, work.patches[k, i]]
+                for j in range(work.touched[m]):
+                    if np.float32(scaled * work.values[m, j]) > line[work.patches[m, j]]:
+                        return True
+    return False
+
+
+@njit
+def _sift(out, reached, scene, sieve, plain, others):
+    """Add the voxels that wait in `sieve` to those that wait in `plain` or `others`, or pass over them."""
+    count = sieve.count[0]
+    sieve.count[0] = 0
+    bound_footprints(scene, sieve, count)
+    for lane in range(count):
+        if scene.normalise and not _may_raise(reached, scene, sieve, lane):
+            continue
+        work = plain
+        for k in range(len(scene.vectors)):
+            if not is_plain(scene, k, lane, sieve):
+                work = others
+        work.voxels[:, work.count[0]] = sieve.voxels[:, lane]
+        work.count[0] += 1
+        if work.count[0] == LANES:
+            _add_voxels(out, reached, scene, work)
 
 
 @njit
@@ -131,46 +171,65 @@ def _stretch(line, least):
     return first, last
 
 
+@njit(inline="always")
+def _set_lines(matrices, y, z, lines):
+    """Fill `lines` (view, 3) with the projection of a row's voxel 0."""
+    for k in range(len(matrices)):
+        for i in range(3):
+            m = matrices[k, i]
+            lines[k, i] = m[1] * y + m[2] * z + m[3]
+
+
 @njit(error_model="numpy")
-def _add_row(
-    out, reached, scene, work, count, lines, bounds, line, y, z, first, last, low, high, curve
-):  # fmt: skip
-    """Add a row's voxels of values in [low, high) to the `count` waiting ones, or pass over them.
+def _list_voxels(reached, scene, lines, bounds, values, curve, lowest, slices):
+    """Voxels of some slices that weigh anything and two views see.
 
     Returns:
-        How many wait now.
+        Their places in the volume, and of each which of LEVELS classes of weight is its own, 0 for the highest.
     """
-    for start in range(first, last, RUN):
-        end = min(start + RUN, last)
-        top = -np.inf
-        for x in range(start, end):
-            if top < line[x] < high:
-                top = line[x]
-        if top < low:
-            continue
-        _locate(scene, lines, start, bounds)
-        _locate(scene, lines, end - 1, bounds)
-        if scene.normalise and _settled(
-            reached, scene, _weight(top, curve), bounds, start, end - 1
-        ):
-            continue
-        for x in range(start, end):
-            if not low <= line[x] < high:
-                continue
-            weight = _weight(line[x], curve)
-            _locate(scene, lines, x, bounds)
-            if weight <= 0.0 or (
-                scene.normalise and _settled(reached, scene, weight, bounds, x, x)
-            ):
-                continue
-            work.voxels[0, count], work.voxels[1, count], work.voxels[2, count] = x, y, z
-            # A product of projections has the weight once a view.
-            work.voxels[3, count] = weight if scene.normalise else weight * weight
-            count += 1
-            if count == LANES:
-                _add_voxels(out, reached, scene, work, count)
-                count = 0
-    return count
+    _, ny, nx = values.shape
+    places = np.empty(len(slices) * ny * nx, np.int64)
+    levels = np.empty(len(places), np.uint8)
+    count = 0
+    for z in slices:
+        for y in range(ny):
+            line = values[z, y]
+            first, last = _stretch(line, lowest)
+            _set_lines(scene.matrices, y, z, lines)
+            for start in range(first, last, RUN):
+                end = min(start + RUN, last)
+                top = -np.inf
+                for x in range(start, end):
+                    top = max(top, line[x])
+                if top < lowest:
+                    continue
+                _locate(scene, lines, start, bounds)
+                _locate(scene, lines, end - 1, bounds)
+                if scene.normalise and _settled(
+                    reached, scene, _weight(top, curve), bounds, start, end - 1
+                ):
+                    continue
+                for x in range(start, end):
+                    if line[x] >= lowest:
+                        weight = min(max(_weight(line[x], curve), 0.0), 1.0)
+                        places[count] = (z * ny + y) * nx + x
+                        levels[count] = int((1.0 - weight) * (LEVELS - 1))
+                        count += 1
+    return places[:count], levels[:count]
+
+
+@njit
+def _sorted_by_level(places, levels):
+    """Places of the first level first; within a level as they come."""
+    starts = np.zeros(LEVELS + 1, np.int64)
+    for level in levels:
+        starts[level + 1] += 1
+    starts = np.cumsum(starts)
+    result = np.empty_like(places)
+    for place, level in zip(places, levels):
+        result[starts[level]] = place
+        starts[level] += 1
+    return result
 
 
 @njit(error_model="numpy")
@@ -179,29 +238,33 @@ def _add_slices(
 ):  # fmt: skip
     """Raise one thread's matrices by every slice that is its own."""
     nz, ny, nx = values.shape
-    midpoint, slope, lowest, split = logistic
-    views = len(vectors)
+    midpoint, slope, lowest = logistic
+    curve, views = (midpoint, slope), len(vectors)
     scene = make_scene((nx, ny, nz), vectors, metric, matrices, half, grid, patch, options)
-    work = make_work(scene)
+    sieve, plain, others = make_work(scene), make_work(scene), make_work(scene)
     lines, bounds = np.zeros((views, 3)), np.zeros((views, 5, nx), np.int32)
-    count = 0
-    for low, high in ((split, np.inf), (lowest, split)):
-        for z in _slices(nz)[worker::workers]:
-            for y in range(ny):
-                line = values[z, y]
-                first, last = _stretch(line, low)
-                if first >= last:
-                    continue
-                for k in range(views):
-                    for i in range(3):
-                        m = matrices[k, i]
-                        lines[k, i] = m[1] * y + m[2] * z + m[3]
-                count = _add_row(
-                    out, reached, scene, work, count, lines, bounds, line, y, z, first, last, low, high,
-                    (midpoint, slope),
-                )  # fmt: skip
-    if count:
-        _add_voxels(out, reached, scene, work, count)
+    slices = _slices(nz)[worker::workers]
+    places, levels = _list_voxels(
+        reached, scene, lines, bounds, values, curve, lowest, slices
+    )
+    for place in _sorted_by_level(places, levels):
+        row, x = divmod(place, nx)
+        z, y = divmod(row, ny)
+        weight = _weight(values[z, y, x], curve)
+        _set_lines(matrices, y, z, lines)
+        _locate(scene, lines, x, bounds)
+        if weight <= 0.0 or (scene.normalise and _settled(reached, scene, weight, bounds, x, x)):
+            continue
+        count = sieve.count[0]
+        sieve.voxels[0, count], sieve.voxels[1, count], sieve.voxels[2, count] = x, y, z
+        # A product of projections has the weight once a view.
+        sieve.voxels[3, count] = weight if scene.normalise else weight * weight
+        sieve.count[0] += 1
+        if count + 1 == LANES:
+            _sift(out, reached, scene, sieve, plain, others)
+    _sift(out, reached, scene, sieve, plain, others)
+    for work in (plain, others):
+        _add_voxels(out, reached, scene, work)
 
 
 @njit(parallel=True, cache=True)
@@ -212,8 +275,8 @@ def correspondence_kernel(
 
     Args:
         values: Volume [z, y, x].
-        logistic: (midpoint, slope, lowest, split): weight = 1 / (1 + exp(-slope * (value - midpoint))) from `lowest`
-            up; with slope 0 the value itself, above 0. Voxels above `split` go first.
+        logistic: (midpoint, slope, lowest): weight = 1 / (1 + exp(-slope * (value - midpoint))) from `lowest` up; with
+            slope 0 the value itself, above 0.
         vectors: Of the `RayTable`.
         metric: Of the `RayTable`.
         matrices: (view, 3, 4): voxel index (x, y, z, 1) to depth * (row, column, 1).

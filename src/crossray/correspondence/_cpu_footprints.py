@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from crossray.projection._cpu import dominant_axis, ray_length, ray_stay, slab_share
-
 LANES = 64
 """Voxels whose footprints are computed side by side."""
+MIXED = 3
+"""In place of an axis: different ones dominate different rays."""
 
 
 class Scene(NamedTuple):
@@ -35,17 +35,19 @@ class Scene(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Scratch space for LANES voxels; the last axis of the first seven is the voxel.
+    """Scratch space for LANES voxels; the last axis of the first eight is the voxel.
 
     `places` (view, (row, column, depth)): first pixel of each footprint's rectangle, then its first patch.
     `offsets` (row and column): from the first pixel of the first patch to the rectangle's.
-    `terms`: of `_footprints_of_one_axis`. `weights` (pixel): footprints in one view. `cells` (pixel): their maxima over
+    `axes`, `terms`: of `locate_footprints`. `weights` (pixel): footprints in one view. `cells` (pixel): their maxima over
     columns.
     `maxima` (view, patch): footprints' maxima. `voxels` (x, y, z, weight).
     `touched` (view), `values`, `patches` (view, patch): of one voxel, how many patches, with what maximum, and which.
+    `count` (1): how many voxels wait.
     """
 
     places: np.ndarray
+    axes: np.ndarray
     offsets: np.ndarray
     terms: np.ndarray
     weights: np.ndarray
@@ -55,6 +57,7 @@ class Work(NamedTuple):
     touched: np.ndarray
     values: np.ndarray
     patches: np.ndarray
+    count: np.ndarray
 
 
 @njit(error_model="numpy")
@@ -75,110 +78,108 @@ def _place(scene, k, voxels, places):
 
 
 @njit(error_model="numpy")
-def _common_axis(scene, k, places):
-    """The dominant axis of every ray of the footprints, or -1 where they differ.
+def _find_axes(scene, k, places, axes):
+    """Fill `axes` with the axis that dominates every ray of a footprint, or MIXED where they differ.
 
     The directions that one axis dominates form a convex cone, so the corners of a rectangle of pixels tell.
     """
     first, row_step, column_step = scene.vectors[k, 1], scene.vectors[k, 2], scene.vectors[k, 3]
-    d = first + places[0, 0] * row_step + places[1, 0] * column_step
-    axis = dominant_axis(d[0], d[1], d[2])
-    sign = 1.0 if d[axis] > 0 else -1.0
-    a, b = (axis + 1) % 3, (axis + 2) % 3
-    least = np.inf
-    for i in (0, scene.shape[k, 0] - 1):
-        for j in (0, scene.shape[k, 1] - 1):
-            for lane in range(LANES):
-                row, column = places[0, lane] + i, places[1, lane] + j
-                d0 = sign * (first[axis] + row * row_step[axis] + column * column_step[axis])
-                da = first[a] + row * row_step[a] + column * column_step[a]
-                db = first[b] + row * row_step[b] + column * column_step[b]
-                least = min(least, d0 - abs(da), d0 - abs(db))
-    return axis if least > 0.0 else -1
+    down, right = scene.shape[k, 0] - 1, scene.shape[k, 1] - 1
+    for lane in range(LANES):
+        row, column = places[0, lane], places[1, lane]
+        x = first[0] + row * row_step[0] + column * column_step[0]
+        y = first[1] + row * row_step[1] + column * column_step[1]
+        z = first[2] + row * row_step[2] + column * column_step[2]
+        sign_x, sign_y, sign_z = math.copysign(1.0, x), math.copysign(1.0, y), math.copysign(1.0, z)
+        least_x, least_y, least_z = np.inf, np.inf, np.inf
+        for i in (0, down):
+            for j in (0, right):
+                dx = sign_x * (x + i * row_step[0] + j * column_step[0])
+                dy = sign_y * (y + i * row_step[1] + j * column_step[1])
+                dz = sign_z * (z + i * row_step[2] + j * column_step[2])
+                least_x = min(least_x, dx - max(abs(dy), abs(dz)))
+                least_y = min(least_y, dy - max(abs(dx), abs(dz)))
+                least_z = min(least_z, dz - max(abs(dx), abs(dy)))
+        axes[lane] = 0 if least_x > 0.0 else 1 if least_y > 0.0 else 2 if least_z > 0.0 else MIXED
 
 
-@njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
-def _footprints_of_one_axis(scene, k, axis, voxels, places, terms, weights):
-    """Fill `weights` with the Joseph weights, mm, of voxels off the volume's border, where one axis dominates all rays.
+@njit(inline="always")
+def is_plain(scene, k, lane, work):
+    """True where one axis dominates and no part of a voxel's tent is cut or held, off border and detector."""
+    plain = work.axes[k, lane] != MIXED and work.places[k, 2, lane] + scene.half[k, 2] < 1.0
+    for i in range(3):
+        plain = plain and 2 <= work.voxels[i, lane] <= scene.size[i] - 3
+    return plain
 
-    A ray meets the voxel's slab off the voxel by a fraction of two terms linear in row and column. Their coefficients,
-    `terms`, hold no difference of large numbers once taken in double precision, so the pixels need single precision
-    alone.
+
+@njit(error_model="numpy")
+def locate_footprints(scene, k, work, count):
+    """Fill `places`, `axes` and `terms` of `work`: where each footprint lies and how rays meet its voxel's slab.
+
+    Where one axis dominates all rays, a ray meets the slab off the voxel by a fraction of two terms linear in row and
+    column. Their coefficients hold no difference of large numbers once taken in double precision, so the pixels need
+    single precision alone.
     """
+    voxels, places, axes, terms = work.voxels, work.places[k], work.axes[k], work.terms
+    metric = scene.metric
     source, first, row_step, column_step = (
         scene.vectors[k, 0], scene.vectors[k, 1], scene.vectors[k, 2], scene.vectors[k, 3],
     )  # fmt: skip
-    a, b = (axis + 1) % 3, (axis + 2) % 3
-    s0, sa, sb = source[axis], source[a], source[b]
-    f0, fa, fb = first[axis], first[a], first[b]
-    r0, ra, rb = row_step[axis], row_step[a], row_step[b]
-    c0, ca, cb = column_step[axis], column_step[a], column_step[b]
-    for lane in range(LANES):
+    _place(scene, k, voxels, places)
+    _find_axes(scene, k, places, axes)
+    for lane in range(count):
+        axis = axes[lane] % MIXED
+        a, b = (axis + 1) % 3, (axis + 2) % 3
+        r0, ra, rb = row_step[axis], row_step[a], row_step[b]
+        c0, ca, cb = column_step[axis], column_step[a], column_step[b]
         row, column = places[0, lane], places[1, lane]
-        depth = voxels[axis, lane] - s0  # of the voxel's slab, in voxels along the axis
-        to_a, to_b = voxels[a, lane] - sa, voxels[b, lane] - sb
-        d0 = f0 + row * r0 + column * c0
+        depth = voxels[axis, lane] - source[axis]  # of the voxel's slab, in voxels along the axis
+        to_a, to_b = voxels[a, lane] - source[a], voxels[b, lane] - source[b]
+        d0 = first[axis] + row * r0 + column * c0
         terms[0, lane], terms[1, lane], terms[2, lane] = d0, r0, c0
-        terms[3, lane] = depth * (fa + row * ra + column * ca) - to_a * d0
+        terms[3, lane] = depth * (first[a] + row * ra + column * ca) - to_a * d0
         terms[4, lane], terms[5, lane] = depth * ra - to_a * r0, depth * ca - to_a * c0
-        terms[6, lane] = depth * (fb + row * rb + column * cb) - to_b * d0
+        terms[6, lane] = depth * (first[b] + row * rb + column * cb) - to_b * d0
         terms[7, lane], terms[8, lane] = depth * rb - to_b * r0, depth * cb - to_b * c0
         terms[9, lane], terms[10, lane], terms[11, lane] = to_a / depth, to_b / depth, 1.0 / depth
-    metric = scene.metric.astype(np.float32)
-    m00, maa, mbb = metric[axis, axis], metric[a, a], metric[b, b]
-    two = np.float32(2.0)
-    m0a, m0b, mab = two * metric[axis, a], two * metric[axis, b], two * metric[a, b]
+        terms[12, lane], terms[13, lane], terms[14, lane] = metric[axis, axis], metric[a, a], metric[b, b]
+        terms[15, lane], terms[16, lane], terms[17, lane] = (
+            2.0 * metric[axis, a], 2.0 * metric[axis, b], 2.0 * metric[a, b],
+        )  # fmt: skip
+
+
+@njit(inline="always")
+def offs(terms, lane, down, right):
+    """How far off the voxel, in voxels along either axis across, the ray of a pixel meets its slab."""
+    scale = np.float32(1.0) / (terms[0, lane] + down * terms[1, lane] + right * terms[2, lane])
+    return (
+        scale * (terms[3, lane] + down * terms[4, lane] + right * terms[5, lane]),
+        scale * (terms[6, lane] + down * terms[7, lane] + right * terms[8, lane]),
+    )
+
+
+@njit(inline="always")
+def path_squared(terms, lane, slope_a, slope_b):
+    """Squared length, mm, of the rest of a ray of these slopes in a slab."""
+    path = terms[12, lane] + slope_a * (
+        terms[15, lane] + terms[13, lane] * slope_a + terms[17, lane] * slope_b
+    )
+    return path + slope_b * (terms[16, lane] + terms[14, lane] * slope_b)
+
+
+@njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+def _plain_footprints(scene, k, terms, weights):
+    """Fill `weights` with the Joseph weights, mm, of plain voxels."""
     one, zero = np.float32(1.0), np.float32(0.0)
     for i in range(scene.shape[k, 0]):
         for j in range(scene.shape[k, 1]):
             pixel, down, right = i * scene.shape[k, 1] + j, np.float32(i), np.float32(j)
             for lane in range(LANES):
-                scale = one / (terms[0, lane] + down * terms[1, lane] + right * terms[2, lane])
-                off_a = scale * (terms[3, lane] + down * terms[4, lane] + right * terms[5, lane])
-                off_b = scale * (terms[6, lane] + down * terms[7, lane] + right * terms[8, lane])
+                off_a, off_b = offs(terms, lane, down, right)
                 slope_a = terms[9, lane] + off_a * terms[11, lane]
                 slope_b = terms[10, lane] + off_b * terms[11, lane]
-                path = m00 + slope_a * (m0a + maa * slope_a + mab * slope_b)
-                path = np.sqrt(path + slope_b * (m0b + mbb * slope_b))
                 tent = max(zero, one - abs(off_a)) * max(zero, one - abs(off_b))
-                weights[pixel, lane] = tent * path
-
-
-@njit(error_model="numpy")
-def _footprints(scene, k, axis, voxels, places, weights):
-    """Add to `weights` the Joseph weights, mm, of voxels off the volume's border in rays of one dominant axis."""
-    source, first, row_step, column_step = (
-        scene.vectors[k, 0], scene.vectors[k, 1], scene.vectors[k, 2], scene.vectors[k, 3],
-    )  # fmt: skip
-    a, b = (axis + 1) % 3, (axis + 2) % 3
-    s0, sa, sb = source[axis], source[a], source[b]
-    f0, fa, fb = first[axis], first[a], first[b]
-    r0, ra, rb = row_step[axis], row_step[a], row_step[b]
-    c0, ca, cb = column_step[axis], column_step[a], column_step[b]
-    m00, maa, mbb = scene.metric[axis, axis], scene.metric[a, a], scene.metric[b, b]
-    m0a, m0b, mab = 2 * scene.metric[axis, a], 2 * scene.metric[axis, b], 2 * scene.metric[a, b]
-    # Of two components alike the earlier axis dominates.
-    least_a, least_b = -1e-300 if a > axis else 0.0, -1e-300 if b > axis else 0.0
-    for i in range(scene.shape[k, 0]):
-        for j in range(scene.shape[k, 1]):
-            pixel = i * scene.shape[k, 1] + j
-            for lane in range(LANES):
-                row, column = places[0, lane] + i, places[1, lane] + j
-                d0 = f0 + row * r0 + column * c0
-                da = fa + row * ra + column * ca
-                db = fb + row * rb + column * cb
-                dominant = (abs(d0) - abs(da) > least_a) & (abs(d0) - abs(db) > least_b)
-                scale = 1.0 / d0
-                along = (voxels[axis, lane] - s0) * scale
-                off_a = abs(along * da - (voxels[a, lane] - sa))
-                off_b = abs(along * db - (voxels[b, lane] - sb))
-                tent = max(0.0, 1.0 - off_a) * max(0.0, 1.0 - off_b)
-                length = math.sqrt(
-                    d0 * (m00 * d0 + m0a * da + m0b * db)
-                    + da * (maa * da + mab * db)
-                    + mbb * db * db
-                )
-                weights[pixel, lane] += tent * length * abs(scale) if dominant else 0.0
+                weights[pixel, lane] = tent * np.sqrt(path_squared(terms, lane, slope_a, slope_b))
 
 
 @njit(inline="always")
@@ -186,56 +187,83 @@ def _held_tent(position, index, size):
     return max(0.0, 1.0 - abs(min(max(position, 0.0), size - 1.0) - index))
 
 
-@njit
-def _border_weight(scene, k, voxel, row, column):
-    """Joseph weight of any voxel in the ray of a pixel, mm: its entry in the system matrix."""
-    vectors, size = scene.vectors, scene.size
-    dx = vectors[k, 1, 0] + row * vectors[k, 2, 0] + column * vectors[k, 3, 0]
-    dy = vectors[k, 1, 1] + row * vectors[k, 2, 1] + column * vectors[k, 3, 1]
-    dz = vectors[k, 1, 2] + row * vectors[k, 2, 2] + column * vectors[k, 3, 2]
-    d, axis = (dx, dy, dz), dominant_axis(dx, dy, dz)
-    source = (vectors[k, 0, 0], vectors[k, 0, 1], vectors[k, 0, 2])
-    low, high, a0, da, b0, db = ray_stay(size, axis, source, d)
-    i, a_axis, b_axis = voxel[axis], (axis + 1) % 3, (axis + 2) % 3
-    weight = slab_share(low, high, i)
-    weight *= _held_tent(a0 + i * da, voxel[a_axis], size[a_axis]) * _held_tent(
-        b0 + i * db, voxel[b_axis], size[b_axis]
-    )
-    if weight == 0.0:
-        return 0.0
-    return weight * ray_length(scene.metric, dx, dy, dz) / abs(d[axis])
+@njit(inline="always", error_model="numpy")
+def _stay(position, slope, size):
+    """Steps from a position at which one that grows by `slope` a step enters and leaves a volume of `size` voxels.
 
-
-@njit(inline="always")
-def _border_footprint(scene, k, lane, voxels, places, weights):
-    """Replace a footprint where its tent is cut or held: at the volume's border or about the detector."""
-    voxel = (int(voxels[0, lane]), int(voxels[1, lane]), int(voxels[2, lane]))
-    inside = min(voxel) >= 2 and places[2, lane] + scene.half[k, 2] < 1.0
-    for i in range(3):
-        inside = inside and voxel[i] <= scene.size[i] - 3
-    if inside:
-        return
-    rows, columns = scene.shape[k, 0], scene.shape[k, 1]
-    for i in range(rows):
-        for j in range(columns):
-            weights[i * columns + j, lane] = _border_weight(
-                scene, k, voxel, places[0, lane] + i, places[1, lane] + j
-            )
+    Source: `ray_stay`, which this repeats for one axis without branches.
+    """
+    margin = 0.5 if size == 1 else 0.0
+    to_first, to_last = -margin - position, size - 1.0 + margin - position
+    one = to_first / slope if slope != 0.0 else to_first * np.inf if to_first != 0.0 else -np.inf
+    other = to_last / slope if slope != 0.0 else to_last * np.inf if to_last != 0.0 else np.inf
+    return min(one, other), max(one, other)
 
 
 @njit(error_model="numpy")
-def _patch_maxima(scene, k, weights, places, offsets, cells, maxima):
-    """Fill `maxima` with each footprint's maximum in each patch it can touch, and `places` with the first of these.
+def _any_footprints(scene, k, voxels, places, axes, weights):
+    """Fill `weights` with the Joseph weights, mm, of any voxels: their entries in the system matrix."""
+    source, first, row_step, column_step = (
+        scene.vectors[k, 0], scene.vectors[k, 1], scene.vectors[k, 2], scene.vectors[k, 3],
+    )  # fmt: skip
+    metric, size = scene.metric, np.array(scene.size)
+    weights[: scene.shape[k, 0] * scene.shape[k, 1]] = 0.0
+    for axis in range(3):
+        if not ((axes == axis) | (axes == MIXED)).any():
+            continue
+        a, b = (axis + 1) % 3, (axis + 2) % 3
+        s0, sa, sb = source[axis], source[a], source[b]
+        f0, fa, fb = first[axis], first[a], first[b]
+        r0, ra, rb = row_step[axis], row_step[a], row_step[b]
+        c0, ca, cb = column_step[axis], column_step[a], column_step[b]
+        m00, maa, mbb = metric[axis, axis], metric[a, a], metric[b, b]
+        m0a, m0b, mab = 2.0 * metric[axis, a], 2.0 * metric[axis, b], 2.0 * metric[a, b]
+        n0, na, nb = size[axis], size[a], size[b]
+        margin = 0.5 if n0 == 1 else 0.0
+        # Of two components alike the earlier axis dominates.
+        least_a, least_b = -1e-300 if a > axis else 0.0, -1e-300 if b > axis else 0.0
+        for i in range(scene.shape[k, 0]):
+            for j in range(scene.shape[k, 1]):
+                pixel = i * scene.shape[k, 1] + j
+                for lane in range(LANES):
+                    row, column = places[0, lane] + i, places[1, lane] + j
+                    d0 = f0 + row * r0 + column * c0
+                    da = fa + row * ra + column * ca
+                    db = fb + row * rb + column * cb
+                    dominant = (abs(d0) - abs(da) > least_a) & (abs(d0) - abs(db) > least_b)
+                    at, scale = voxels[axis, lane], 1.0 / d0
+                    slope_a, slope_b = da * scale, db * scale
+                    at_a, at_b = sa + (at - s0) * slope_a, sb + (at - s0) * slope_b
+                    tent = _held_tent(at_a, voxels[a, lane], na)
+                    tent *= _held_tent(at_b, voxels[b, lane], nb)
+                    enter_a, leave_a = _stay(at_a, slope_a, na)
+                    enter_b, leave_b = _stay(at_b, slope_b, nb)
+                    enter = max(-margin, min(s0, s0 + d0)) - at
+                    leave = min(n0 - 1.0 + margin, max(s0, s0 + d0)) - at
+                    share = max(0.0, min(min(0.5, leave), min(leave_a, leave_b)) - max(max(-0.5, enter), max(enter_a, enter_b)))
+                    path = m00 + slope_a * (m0a + maa * slope_a + mab * slope_b)
+                    path = math.sqrt(path + slope_b * (m0b + mbb * slope_b))
+                    weights[pixel, lane] += tent * share * path if dominant else 0.0
 
-    Over columns first, then over rows. Where asked, the footprint's peak is scaled to 1.
-    """
-    rows, columns, parts_row, parts_column = scene.shape[k]
-    patch = scene.patch
+
+@njit(error_model="numpy")
+def to_patches(patch, places, offsets):
+    """Replace the first pixel of each footprint's rectangle by its patch; `offsets` says where in that it lies."""
     for i in range(2):
         for lane in range(LANES):
             pixel = places[i, lane]
             places[i, lane] = math.floor(pixel / patch)
             offsets[i, lane] = pixel - patch * places[i, lane]
+
+
+@njit(error_model="numpy")
+def _patch_maxima(scene, k, weights, offsets, cells, maxima):
+    """Fill `maxima` with each footprint's maximum in each patch it can touch.
+
+    Over columns first, then over rows. Where asked, the footprint's peak is scaled to 1.
+    """
+    rows, columns, parts_row, parts_column = scene.shape[k]
+    patch = scene.patch
     cells[: rows * parts_column] = 0.0
     maxima[:] = 0.0
     for i in range(rows):
@@ -288,18 +316,16 @@ def list_patches(scene, k, lane, work):
 def measure_footprints(scene, work, count):
     """Find where each view sees the first `count` voxels of `work` and how strongly each patch does."""
     for k in range(len(scene.vectors)):
-        places = work.places[k]
-        _place(scene, k, work.voxels, places)
-        common = _common_axis(scene, k, places)
-        if common >= 0:
-            _footprints_of_one_axis(scene, k, common, work.voxels, places, work.terms, work.weights)
-        else:
-            work.weights[:] = 0.0
-            for axis in range(3):
-                _footprints(scene, k, axis, work.voxels, places, work.weights)
+        locate_footprints(scene, k, work, count)
+        plain = True
         for lane in range(count):
-            _border_footprint(scene, k, lane, work.voxels, places, work.weights)
-        _patch_maxima(scene, k, work.weights, places, work.offsets, work.cells, work.maxima[k])
+            plain = plain and is_plain(scene, k, lane, work)
+        if plain:
+            _plain_footprints(scene, k, work.terms, work.weights)
+        else:
+            _any_footprints(scene, k, work.voxels, work.places[k], work.axes[k], work.weights)
+        to_patches(scene.patch, work.places[k], work.offsets)
+        _patch_maxima(scene, k, work.weights, work.offsets, work.cells, work.maxima[k])
 
 
 @njit
@@ -318,8 +344,9 @@ def make_work(scene):
     views, rows, columns = len(scene.vectors), scene.shape[:, 0].max(), scene.shape[:, 1].max()
     parts = scene.shape[:, 2].max() * scene.shape[:, 3].max()
     return Work(
-        np.zeros((views, 3, LANES)), np.zeros((2, LANES), np.float32), np.zeros((12, LANES), np.float32),
+        np.zeros((views, 3, LANES)), np.zeros((views, LANES), np.int64), np.zeros((2, LANES), np.float32), np.zeros((18, LANES), np.float32),
         np.zeros((rows * columns, LANES), np.float32), np.zeros((rows * columns, LANES), np.float32),
         np.zeros((views, parts, LANES), np.float32), np.zeros((4, LANES)),
         np.zeros(views, np.int64), np.zeros((views, parts)), np.zeros((views, parts), np.int64),
+        np.zeros(1, np.int64),
     )  # fmt: skip

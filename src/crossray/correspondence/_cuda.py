@@ -33,7 +33,7 @@ PASSES = (4, 1)
 
 def correspondence_cuda(
     values: Float[Tensor, "z y x"],
-    logistic: tuple[float, float, float, float],
+    logistic: tuple[float, float, float],
     rays: RayTable,
     matrices: Float[Tensor, "view 3 4"],
     half: Float[Tensor, "view 3"],

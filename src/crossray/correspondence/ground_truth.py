@@ -200,7 +200,7 @@ def _exact(
     itself: bool,
 ) -> Float[Tensor, "view view patch patch"]:
     rays = ray_table(volume, cameras)
-    values, logistic = volume.values, (0.0, 0.0, 0.0, torch.inf)
+    values, logistic = volume.values, (0.0, 0.0, 0.0)
     if isinstance(weight, TissueWeight):
         logistic = weight.logistic()
     elif weight is not None:

@@ -38,14 +38,9 @@ class TissueWeight:
         logit = (hu - self.midpoint_hu).mul_(self.slope_per_hu)
         return logit.masked_fill_(hu < self.air_hu, -torch.inf).sigmoid_()
 
-    def logistic(self) -> tuple[float, float, float, float]:
-        """Midpoint, slope, the lowest HU that weighs anything, and the HU where the weight is 0.9."""
-        return (
-            self.midpoint_hu,
-            self.slope_per_hu,
-            self.air_hu,
-            self.midpoint_hu + math.log(9.0) / self.slope_per_hu,
-        )
+    def logistic(self) -> tuple[float, float, float]:
+        """Midpoint, slope, and the lowest HU that weighs anything."""
+        return self.midpoint_hu, self.slope_per_hu, self.air_hu
 
 
 BONE_WEIGHT = TissueWeight(midpoint_hu=250.0, slope_per_hu=0.02, air_hu=0.0)
