@@ -91,6 +91,23 @@ def test_exact_away_from_the_border(seed: int) -> None:
     torch.testing.assert_close(matrix.double(), brute_force(volume, cameras, 4), rtol=0, atol=1e-6)
 
 
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 1.0, 8.0]))
+@settings(max_examples=8)
+def test_voxels_about_and_behind_a_detector(seed: int, behind_mm: float) -> None:
+    """A detector that cuts the volume: voxels behind it match nothing, those in it what their rays' rest sees."""
+    rng = np.random.default_rng(seed)
+    values = torch.from_numpy(rng.uniform(0.1, 1, (4, 5, 6)))
+    affine = torch.diag(torch.tensor([2.0, 3.0, 5.0, 1.0], dtype=torch.float64))
+    volume = Volume(values.float(), affine)
+    cameras = Cameras.from_angles(
+        primary=[3.0, 71.0], secondary=[4.0, -9.0], roll=[8.0, -3.0],
+        sod_mm=200.0, sdd_mm=200.0 + behind_mm, size=(16, 16), pixel_mm=1.5,
+        isocenter=volume.center + torch.from_numpy(rng.uniform(-10, 10, 3)),
+    )  # fmt: skip
+    found = correspondence(volume, cameras, patch=4, weight=None)
+    torch.testing.assert_close(found.double(), brute_force(volume, cameras, 4), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize(("normalise", "name"), [(True, "corr_peak"), (False, "corr_product")])
 def test_agrees_with_rtk(shared, number: int, normalise: bool, name: str) -> None:

@@ -4,8 +4,8 @@ For one voxel v the block maximum of n_k[p] * n_l[q] over two patches is the pro
 factors are non-negative. So each voxel needs, per view, the few patches its footprint touches and the footprint's
 maximum in each; the matrix is the maximum over voxels of the products. Three things keep that cheap and exact: voxels
 of high weight and slices far apart go first, so that later ones can change little; runs of voxels, then single ones,
-are passed over where no entry they can touch lies below their weight, then below a bound of what they can add to it; and
-bounds as well as the footprints of the others are computed side by side.
+are passed over where no entry they can touch lies below their weight, then below a bound of what they can add to it;
+and bounds as well as the footprints of the others are computed side by side.
 """
 
 import math
@@ -122,7 +122,10 @@ def _may_raise(reached, scene, work, lane):
     for k in range(views):
         for m in range(k + scene.skip, views):
             for i in range(work.touched[k]):
-                scaled, line = work.voxels[3, lane] * work.values[k, i], reached[k, m, work.patches[k, i]]
+                scaled, line = (
+                    work.voxels[3, lane] * work.values[k, i],
+                    reached[k, m, work.patches[k, i]],
+                )
                 for j in range(work.touched[m]):
                     if np.float32(scaled * work.values[m, j]) > line[work.patches[m, j]]:
                         return True
@@ -226,9 +229,9 @@ def _sorted_by_level(places, levels):
         starts[level + 1] += 1
     starts = np.cumsum(starts)
     result = np.empty_like(places)
-    for place, level in zip(places, levels):
-        result[starts[level]] = place
-        starts[level] += 1
+    for i in range(len(places)):
+        result[starts[levels[i]]] = places[i]
+        starts[levels[i]] += 1
     return result
 
 
@@ -244,9 +247,7 @@ def _add_slices(
     sieve, plain, others = make_work(scene), make_work(scene), make_work(scene)
     lines, bounds = np.zeros((views, 3)), np.zeros((views, 5, nx), np.int32)
     slices = _slices(nz)[worker::workers]
-    places, levels = _list_voxels(
-        reached, scene, lines, bounds, values, curve, lowest, slices
-    )
+    places, levels = _list_voxels(reached, scene, lines, bounds, values, curve, lowest, slices)
     for place in _sorted_by_level(places, levels):
         row, x = divmod(place, nx)
         z, y = divmod(row, ny)

@@ -5,6 +5,7 @@ from numba import njit
 
 from crossray.correspondence._cpu_footprints import (
     LANES,
+    is_inner,
     is_plain,
     locate_footprints,
     offs,
@@ -17,11 +18,11 @@ ROUNDING = np.float32(1e-5)
 
 
 @njit(error_model="numpy")
-def _bound_scales(terms, scales):
+def _bound_scales(terms, near, scales):
     """Fill `scales` with what turns a bound of a tent into one of a footprint of peak 1.
 
-    The peak is at least that of the four pixels about the voxel's centre. Path lengths differ within a footprint by
-    little: its slopes by 1 / depth either way.
+    The peak is at least that of those of the four pixels about the voxel's centre which lie `near` it, in voxels. Path
+    lengths differ within a footprint by little: its slopes by 1 / depth either way.
     """
     one, zero = np.float32(1.0), np.float32(0.0)
     for lane in range(LANES):
@@ -34,7 +35,8 @@ def _bound_scales(terms, scales):
         for i in range(2):
             for j in range(2):
                 off_a, off_b = offs(terms, lane, down + np.float32(i), right + np.float32(j))
-                peak = max(peak, max(zero, one - abs(off_a)) * max(zero, one - abs(off_b)))
+                tent = max(zero, one - abs(off_a)) * max(zero, one - abs(off_b))
+                peak = max(peak, tent if max(abs(off_a), abs(off_b)) < near[lane] else zero)
         path = np.sqrt(path_squared(terms, lane, terms[9, lane], terms[10, lane]))
         vary = abs(terms[11, lane]) * (np.sqrt(terms[13, lane]) + np.sqrt(terms[14, lane])) / path
         scales[lane] = (one + vary) / ((one - vary) * peak)
@@ -80,12 +82,15 @@ def bound_footprints(scene, work, count):
 
     As `measure_footprints` for footprints of peak 1, and never below its maxima.
     """
+    scales, near = work.cells[0], work.cells[1]
     for k in range(len(scene.vectors)):
         locate_footprints(scene, k, work, count)
         to_patches(scene.patch, work.places[k], work.offsets)
-        scales, bounds = work.cells[0], work.maxima[k]
-        _bound_scales(work.terms, scales)
-        _bound_maxima(scene, k, work.terms, work.offsets, scales, bounds)
+        # No ray within half a voxel of a face's neighbour leaves the volume in its slab.
         for lane in range(count):
-            if not is_plain(scene, k, lane, work) or not 0.0 < scales[lane] < np.inf:
-                bounds[:, lane] = 1.0
+            near[lane] = 1.0 if is_plain(scene, k, lane, work) else 0.5
+        _bound_scales(work.terms, near, scales)
+        _bound_maxima(scene, k, work.terms, work.offsets, scales, work.maxima[k])
+        for lane in range(count):
+            if not is_inner(scene, k, lane, work, 1) or not 0.0 < scales[lane] < np.inf:
+                work.maxima[k, :, lane] = 1.0

@@ -39,8 +39,8 @@ class Work(NamedTuple):
 
     `places` (view, (row, column, depth)): first pixel of each footprint's rectangle, then its first patch.
     `offsets` (row and column): from the first pixel of the first patch to the rectangle's.
-    `axes`, `terms`: of `locate_footprints`. `weights` (pixel): footprints in one view. `cells` (pixel): their maxima over
-    columns.
+    `axes` (view), `terms`: of `locate_footprints`. `weights` (pixel): footprints in one view. `cells` (pixel): their
+    maxima over columns.
     `maxima` (view, patch): footprints' maxima. `voxels` (x, y, z, weight).
     `touched` (view), `values`, `patches` (view, patch): of one voxel, how many patches, with what maximum, and which.
     `count` (1): how many voxels wait.
@@ -104,12 +104,18 @@ def _find_axes(scene, k, places, axes):
 
 
 @njit(inline="always")
-def is_plain(scene, k, lane, work):
-    """True where one axis dominates and no part of a voxel's tent is cut or held, off border and detector."""
-    plain = work.axes[k, lane] != MIXED and work.places[k, 2, lane] + scene.half[k, 2] < 1.0
+def is_inner(scene, k, lane, work, layers):
+    """True where one axis dominates, and a voxel lies before the detector and under so many layers of the volume."""
+    inner = work.axes[k, lane] != MIXED and work.places[k, 2, lane] + scene.half[k, 2] < 1.0
     for i in range(3):
-        plain = plain and 2 <= work.voxels[i, lane] <= scene.size[i] - 3
-    return plain
+        inner = inner and layers <= work.voxels[i, lane] < scene.size[i] - layers
+    return inner
+
+
+@njit(inline="always")
+def is_plain(scene, k, lane, work):
+    """True where one axis dominates and no part of a voxel's tent is held at a face or cut."""
+    return is_inner(scene, k, lane, work, 2)
 
 
 @njit(error_model="numpy")
@@ -142,7 +148,11 @@ def locate_footprints(scene, k, work, count):
         terms[6, lane] = depth * (first[b] + row * rb + column * cb) - to_b * d0
         terms[7, lane], terms[8, lane] = depth * rb - to_b * r0, depth * cb - to_b * c0
         terms[9, lane], terms[10, lane], terms[11, lane] = to_a / depth, to_b / depth, 1.0 / depth
-        terms[12, lane], terms[13, lane], terms[14, lane] = metric[axis, axis], metric[a, a], metric[b, b]
+        terms[12, lane], terms[13, lane], terms[14, lane] = (
+            metric[axis, axis],
+            metric[a, a],
+            metric[b, b],
+        )
         terms[15, lane], terms[16, lane], terms[17, lane] = (
             2.0 * metric[axis, a], 2.0 * metric[axis, b], 2.0 * metric[a, b],
         )  # fmt: skip
@@ -240,7 +250,11 @@ def _any_footprints(scene, k, voxels, places, axes, weights):
                     enter_b, leave_b = _stay(at_b, slope_b, nb)
                     enter = max(-margin, min(s0, s0 + d0)) - at
                     leave = min(n0 - 1.0 + margin, max(s0, s0 + d0)) - at
-                    share = max(0.0, min(min(0.5, leave), min(leave_a, leave_b)) - max(max(-0.5, enter), max(enter_a, enter_b)))
+                    share = max(
+                        0.0,
+                        min(min(0.5, leave), min(leave_a, leave_b))
+                        - max(max(-0.5, enter), max(enter_a, enter_b)),
+                    )
                     path = m00 + slope_a * (m0a + maa * slope_a + mab * slope_b)
                     path = math.sqrt(path + slope_b * (m0b + mbb * slope_b))
                     weights[pixel, lane] += tent * share * path if dominant else 0.0
@@ -344,8 +358,9 @@ def make_work(scene):
     views, rows, columns = len(scene.vectors), scene.shape[:, 0].max(), scene.shape[:, 1].max()
     parts = scene.shape[:, 2].max() * scene.shape[:, 3].max()
     return Work(
-        np.zeros((views, 3, LANES)), np.zeros((views, LANES), np.int64), np.zeros((2, LANES), np.float32), np.zeros((18, LANES), np.float32),
-        np.zeros((rows * columns, LANES), np.float32), np.zeros((rows * columns, LANES), np.float32),
+        np.zeros((views, 3, LANES)), np.zeros((views, LANES), np.int64),
+        np.zeros((2, LANES), np.float32), np.zeros((18, LANES), np.float32),
+        np.zeros((rows * columns, LANES), np.float32), np.zeros((max(2, rows * columns), LANES), np.float32),
         np.zeros((views, parts, LANES), np.float32), np.zeros((4, LANES)),
         np.zeros(views, np.int64), np.zeros((views, parts)), np.zeros((views, parts), np.int64),
         np.zeros(1, np.int64),

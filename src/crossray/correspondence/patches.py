@@ -1,6 +1,5 @@
 """What weighs a voxel in the truth, and how an image divides into patches."""
 
-import math
 from dataclasses import dataclass
 
 import torch
