@@ -26,16 +26,15 @@ PAPER = 207_600
 CLUSTERS = [(PAPER, 2), (PAPER, 64), (10**6, 64), (10**7, 512), (10**8, 4096)]
 
 
-def timed(ct: Path, pairs: int, workers: int, folder: Path) -> dict[str, float]:
+def timed(ct: Path, pairs: int, workers: int, out: Path, cache: Path) -> dict[str, float]:
     """One set: seconds of wall clock without the survey, and the largest worker."""
-    config = set_config(ct, pairs, 2, 0, "clinical", "exact", 50)
-    out, since = folder / f"set-{workers}", []
+    config, since = set_config(ct, pairs, 2, 0, "clinical", "exact", 50), []
 
     def engine(work, tasks):
         since.append(time.perf_counter())
         yield from local(work, tasks, workers)
 
-    generate(config, out, folder / "cache", engine, progress=True)
+    generate(config, out, cache, engine, progress=True)
     seconds = time.perf_counter() - since[-1]
     shards = read_manifest(Store(out))["shards"]
     return {
@@ -58,13 +57,11 @@ def main() -> None:
     given = parser.parse_args()
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        timed(given.ct, 50, cores, folder)  # cleans the CTs and compiles the kernels
-        (folder / f"set-{cores}").rename(folder / "warm-up")
-        rows = [timed(given.ct, given.pairs, workers, folder) for workers in sorted({1, cores})]
-        manifests = {
-            (folder / f"set-{row['workers']}" / "manifest.json").read_bytes() for row in rows
-        }
+        folder, cache = Path(scratch), Path(scratch) / "cache"
+        timed(given.ct, 50, cores, folder / "warm-up", cache)  # cleans the CTs, compiles
+        sets = {workers: folder / f"set-{workers}" for workers in sorted({1, cores})}
+        rows = [timed(given.ct, given.pairs, *each, cache) for each in sets.items()]
+        manifests = {(out / "manifest.json").read_bytes() for out in sets.values()}
     if len(manifests) > 1:
         raise SystemExit("The number of workers changed the bytes.")
     one, all_cores = rows[0], rows[-1]

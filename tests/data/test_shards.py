@@ -21,7 +21,6 @@ from crossray.data.shards import (
     Shards,
     decode,
     encode,
-    members_of,
     read_sample,
     write_shard,
 )
@@ -140,11 +139,18 @@ def test_a_set_elsewhere(tmp_path):
     assert len(list((tmp_path / "cache").rglob("*.tar"))) == 2
 
 
+def test_a_shard_made_again_is_read_again(tmp_path):
+    for first in (1, 2):
+        samples = [(str(number), encode(sample_of(number), {})) for number in range(first, 5)]
+        write_shard(tmp_path / "a.tar", samples)
+        expected = decode(samples[1][1])["images"]
+        assert torch.equal(read_sample(tmp_path / "a.tar", 1)["images"], expected)
+
+
 def test_a_damaged_shard_is_named(tmp_path):
     folder = make_set(tmp_path / "set", [2], [None])
     shard = folder / "shards" / "000000.tar"
     shard.write_bytes(shard.read_bytes()[:700])
-    members_of.cache_clear()
     with pytest.raises(InputError, match=r"shards/000000.tar of .* cannot be read"):
         Shards(folder)[0]
 

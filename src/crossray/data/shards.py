@@ -94,21 +94,25 @@ def write_shard(path: Path, samples: Iterable[tuple[str, dict[str, bytes]]]) -> 
     return sha256(path)
 
 
-@lru_cache(maxsize=64)
 def members_of(path: Path) -> tuple[dict[str, tuple[int, int]], ...]:
     """Where each sample's members stand in a shard: name to offset and size in bytes.
 
     Raises:
         ValueError: A file that is no whole tar.
     """
-    samples: dict[str, dict[str, tuple[int, int]]] = {}
     try:
-        with tarfile.open(path, "r:") as tar:
-            for header in tar:
-                key, _, name = header.name.partition(".")
-                samples.setdefault(key, {})[name] = (header.offset_data, header.size)
+        return _members_of(path, path.stat().st_mtime_ns)
     except (tarfile.TarError, OSError) as error:
         raise ValueError(f"it is no whole tar file: {error}") from error
+
+
+@lru_cache(maxsize=64)
+def _members_of(path: Path, _written: int) -> tuple[dict[str, tuple[int, int]], ...]:
+    samples: dict[str, dict[str, tuple[int, int]]] = {}
+    with tarfile.open(path, "r:") as tar:
+        for header in tar:
+            key, _, name = header.name.partition(".")
+            samples.setdefault(key, {})[name] = (header.offset_data, header.size)
     return tuple(samples.values())
 
 
