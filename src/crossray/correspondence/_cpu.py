@@ -96,8 +96,8 @@ def _settled(reached, scene, weight, bounds, first, last):
 @njit
 def _add_voxels(out, reached, scene, work):
     """Raise the matrices of all pairs of views by the voxels that wait in `work`."""
-    views, count = len(scene.vectors), work.count[0]
-    work.count[0] = 0
+    views, count = len(scene.vectors), work.waiting[0]
+    work.waiting[0] = 0
     measure_footprints(scene, work, count)
     for lane in range(count):
         for k in range(views):
@@ -135,8 +135,8 @@ def _may_raise(reached, scene, work, lane):
 @njit
 def _sift(out, reached, scene, sieve, plain, others):
     """Add the voxels that wait in `sieve` to those that wait in `plain` or `others`, or pass over them."""
-    count = sieve.count[0]
-    sieve.count[0] = 0
+    count = sieve.waiting[0]
+    sieve.waiting[0] = 0
     bound_footprints(scene, sieve, count)
     for lane in range(count):
         if scene.normalise and not _may_raise(reached, scene, sieve, lane):
@@ -145,9 +145,9 @@ def _sift(out, reached, scene, sieve, plain, others):
         for k in range(len(scene.vectors)):
             if not is_plain(scene, k, lane, sieve):
                 work = others
-        work.voxels[:, work.count[0]] = sieve.voxels[:, lane]
-        work.count[0] += 1
-        if work.count[0] == LANES:
+        work.voxels[:, work.waiting[0]] = sieve.voxels[:, lane]
+        work.waiting[0] += 1
+        if work.waiting[0] == LANES:
             _add_voxels(out, reached, scene, work)
 
 
@@ -256,11 +256,11 @@ def _add_slices(
         _locate(scene, lines, x, bounds)
         if weight <= 0.0 or (scene.normalise and _settled(reached, scene, weight, bounds, x, x)):
             continue
-        count = sieve.count[0]
+        count = sieve.waiting[0]
         sieve.voxels[0, count], sieve.voxels[1, count], sieve.voxels[2, count] = x, y, z
         # A product of projections has the weight once a view.
         sieve.voxels[3, count] = weight if scene.normalise else weight * weight
-        sieve.count[0] += 1
+        sieve.waiting[0] += 1
         if count + 1 == LANES:
             _sift(out, reached, scene, sieve, plain, others)
     _sift(out, reached, scene, sieve, plain, others)

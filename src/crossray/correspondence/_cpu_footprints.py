@@ -43,7 +43,7 @@ class Work(NamedTuple):
     maxima over columns.
     `maxima` (view, patch): footprints' maxima. `voxels` (x, y, z, weight).
     `touched` (view), `values`, `patches` (view, patch): of one voxel, how many patches, with what maximum, and which.
-    `count` (1): how many voxels wait.
+    `waiting` (1): how many voxels wait.
     """
 
     places: np.ndarray
@@ -57,7 +57,7 @@ class Work(NamedTuple):
     touched: np.ndarray
     values: np.ndarray
     patches: np.ndarray
-    count: np.ndarray
+    waiting: np.ndarray
 
 
 @njit(error_model="numpy")
