@@ -224,6 +224,21 @@ def evaluate_matcher(
     evaluate_matcher(weights, ct, pairs, seed, definition.value, protocol.value, json)
 
 
+@evaluate.command("films")
+def evaluate_films(
+    labels: Annotated[Path, typer.Option(help="File of labels across views: docs/labels.md.")],
+    weights: Weights = "small",
+    ct: CtFolder = None,
+    draws: Annotated[int, typer.Option(min=1, help="Windows cut of every film.")] = 20,
+    seed: Seed = 0,
+    json: Annotated[Path | None, typer.Option(help="File for the scores.")] = None,
+) -> None:
+    """Score a matcher on real films with labels, beside chance, the same height and the position prior."""
+    from crossray.app.commands.films import evaluate_films
+
+    evaluate_films(weights, labels, ct, draws, seed, json)
+
+
 @app.command("calibrate")
 def calibrate(
     out: Annotated[Path, typer.Option(help="File for the weights with their calibration.")],

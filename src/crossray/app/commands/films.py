@@ -1,0 +1,83 @@
+"""`crossray evaluate films`: does a matcher find, on real films, what readers labelled in them?"""
+
+from dataclasses import asdict
+from json import dumps
+from pathlib import Path
+
+from rich import print as show
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from crossray.app.commands.evaluate import PRIOR_SAMPLES, benches, sample_config
+from crossray.data.annotations import read_labels
+from crossray.data.radiographs import read_radiograph
+from crossray.errors import InputError
+from crossray.evaluation.hits import BEST, HitReport, band_hits
+from crossray.evaluation.metrics import PositionPrior
+from crossray.evaluation.run import null_for_nan
+from crossray.evaluation.tables import score, with_interval
+from crossray.files import written_whole
+from crossray.matching import Matcher
+
+
+def evaluate_films(
+    weights: str, labels: Path, ct: Path | None, draws: int, seed: int, json: Path | None
+) -> None:
+    """Cut the labelled films anew, ask for every label in every other view, and print the table."""
+    if json is not None and json.is_dir():
+        raise InputError(f"{json} is a folder; name the file for the scores.")
+    matcher, known = Matcher.load(weights), read_labels(labels)
+    films = {
+        study.study: {
+            view: read_radiograph(labels.parent / film.file).pixels
+            for view, film in study.films.items()
+        }
+        for study in known.studies
+    }
+    console = Console(stderr=True)
+    _, training = benches(ct, sample_config(matcher.network))
+    truths = training.truths(PRIOR_SAMPLES, seed)
+    prior = PositionPrior.from_truths(
+        track(truths, "position prior", total=PRIOR_SAMPLES, console=console)
+    )
+    studies = [(study, films[study.study]) for study in known.studies]
+    rows, columns = matcher.network.config.image_size
+    if rows != columns:
+        raise InputError(f"{weights} takes {rows} x {columns} pixels; the windows are square.")
+    report = band_hits(
+        matcher.network,
+        list(track(studies, "films", console=console)),
+        prior,
+        draws=draws,
+        seed=seed,
+        size=rows,
+    )
+    if json is not None:
+        settings = {"weights": matcher.name, "labels": labels.name, "draws": draws, "seed": seed}
+        content = null_for_nan({**asdict(report), "settings": settings})
+        with written_whole(json) as partial:
+            partial.write_text(dumps(content, indent=1) + "\n")
+    show(_table(report, matcher.name, draws))
+
+
+def _table(report: HitReport, name: str, draws: int) -> Table:
+    table = Table(title=f"{name}: band hit rate on real films, {draws} draws a study")
+    for title in (
+        "study",
+        "places asked",
+        "matcher (95 %)",
+        "same height",
+        "position prior",
+        "chance",
+    ):
+        table.add_column(title, justify="left" if title == "study" else "right")
+    for row in report.studies:
+        values = map(score, (row.matcher, row.same_height, row.prior, BEST))
+        table.add_row(row.study, str(row.trials), *values, style="dim")
+    table.add_row(
+        "all", str(sum(row.trials for row in report.studies)),
+        with_interval(report.matcher, report.low, report.high),
+        *map(score, (report.same_height, report.prior, report.chance)),
+    )  # fmt: skip
+    return table
