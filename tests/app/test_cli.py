@@ -24,6 +24,7 @@ HELPS = [[], ["--help"], ["train"], ["evaluate"]] + [
         "verify",
         "train matcher",
         "evaluate matcher",
+        "evaluate films",
     )
 ]
 

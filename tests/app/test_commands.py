@@ -200,6 +200,41 @@ def test_evaluate_on_phantoms(capfd, tmp_path, weights, monkeypatch):
     assert "position" in printed
 
 
+def test_evaluate_on_labelled_films(capfd, tmp_path, weights, monkeypatch):
+    from crossray.app.commands import evaluate, films
+
+    for home, name in ((evaluate, "PRIOR_VOLUMES"), (films, "PRIOR_SAMPLES")):
+        monkeypatch.setattr(home, name, 1)
+    grey = np.random.default_rng(0).integers(0, 255, (2, 90, 60)).astype(np.uint8)
+    for view, pixels in zip("ab", grey, strict=True):
+        Image.fromarray(pixels).save(tmp_path / f"{view}.png")
+    place = {"a": {"point": [40, 30]}, "b": {"point": [50, 30]}}
+    study = {
+        "study": "knee 7",
+        "person": "7",
+        "films": {view: {"file": f"{view}.png"} for view in "ab"},
+        "labels": [{"verdict": "same", "places": place}],
+    }
+    labels, file = tmp_path / "labels.json", tmp_path / "deep/hits.json"
+    labels.write_text(json.dumps({"studies": [study]}))
+    command = ("evaluate", "films", "--labels", labels, "--weights", weights, "--draws", 2)
+    assert run(*command, "--json", file) == 0
+    found = json.loads(file.read_text())
+    assert found["studies"][0]["trials"] == 4
+    assert found["low"] is None
+    assert {
+        found["chance"],
+        *(0 <= found[n] <= 1 for n in ("matcher", "same_height", "prior")),
+    } == {
+        0.1,
+        True,
+    }
+    assert "same height" in capfd.readouterr().out
+    (tmp_path / "b.png").unlink()
+    assert "b.png, which does not exist" in refused(capfd, *command)
+    assert "is a folder" in refused(capfd, *command, "--json", tmp_path)
+
+
 def test_evaluate_refuses(capfd, tmp_path, weights):
     evaluate = ("evaluate", "matcher", "--weights", weights)
     assert "is a folder" in refused(capfd, *evaluate, "--json", tmp_path)
