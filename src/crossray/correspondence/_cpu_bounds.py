@@ -84,7 +84,7 @@ def bound_footprints(scene, work, count):
     """
     scales, near = work.cells[0], work.cells[1]
     for k in range(len(scene.vectors)):
-        locate_footprints(scene, k, work, count)
+        locate_footprints(scene, k, work)
         to_patches(scene.patch, work.places[k], work.offsets)
         # No ray within half a voxel of a face's neighbour leaves the volume in its slab.
         for lane in range(count):

@@ -119,43 +119,56 @@ def is_plain(scene, k, lane, work):
 
 
 @njit(error_model="numpy")
-def locate_footprints(scene, k, work, count):
+def locate_footprints(scene, k, work):
     """Fill `places`, `axes` and `terms` of `work`: where each footprint lies and how rays meet its voxel's slab.
 
     Where one axis dominates all rays, a ray meets the slab off the voxel by a fraction of two terms linear in row and
     column. Their coefficients hold no difference of large numbers once taken in double precision, so the pixels need
     single precision alone.
     """
-    voxels, places, axes, terms = work.voxels, work.places[k], work.axes[k], work.terms
-    metric = scene.metric
+    _place(scene, k, work.voxels, work.places[k])
+    _find_axes(scene, k, work.places[k], work.axes[k])
+    for axis in range(3):
+        if (work.axes[k] == axis).any():
+            _set_terms(scene, k, axis, work)
+
+
+@njit(error_model="numpy")
+def _set_terms(scene, k, axis, work):
+    """Fill `terms` of the voxels that one axis dominates."""
+    voxels, places, axes, terms, metric = (
+        work.voxels,
+        work.places[k],
+        work.axes[k],
+        work.terms,
+        scene.metric,
+    )
     source, first, row_step, column_step = (
         scene.vectors[k, 0], scene.vectors[k, 1], scene.vectors[k, 2], scene.vectors[k, 3],
     )  # fmt: skip
-    _place(scene, k, voxels, places)
-    _find_axes(scene, k, places, axes)
-    for lane in range(count):
-        axis = axes[lane] % MIXED
-        a, b = (axis + 1) % 3, (axis + 2) % 3
-        r0, ra, rb = row_step[axis], row_step[a], row_step[b]
-        c0, ca, cb = column_step[axis], column_step[a], column_step[b]
+    a, b = (axis + 1) % 3, (axis + 2) % 3
+    s0, sa, sb = source[axis], source[a], source[b]
+    f0, fa, fb = first[axis], first[a], first[b]
+    r0, ra, rb = row_step[axis], row_step[a], row_step[b]
+    c0, ca, cb = column_step[axis], column_step[a], column_step[b]
+    m00, maa, mbb = metric[axis, axis], metric[a, a], metric[b, b]
+    m0a, m0b, mab = 2.0 * metric[axis, a], 2.0 * metric[axis, b], 2.0 * metric[a, b]
+    for lane in range(LANES):
+        if axes[lane] != axis:
+            continue
         row, column = places[0, lane], places[1, lane]
-        depth = voxels[axis, lane] - source[axis]  # of the voxel's slab, in voxels along the axis
-        to_a, to_b = voxels[a, lane] - source[a], voxels[b, lane] - source[b]
-        d0 = first[axis] + row * r0 + column * c0
+        depth = voxels[axis, lane] - s0  # of the voxel's slab, in voxels along the axis
+        to_a, to_b = voxels[a, lane] - sa, voxels[b, lane] - sb
+        d0, per_depth = f0 + row * r0 + column * c0, 1.0 / depth
         terms[0, lane], terms[1, lane], terms[2, lane] = d0, r0, c0
-        terms[3, lane] = depth * (first[a] + row * ra + column * ca) - to_a * d0
+        terms[3, lane] = depth * (fa + row * ra + column * ca) - to_a * d0
         terms[4, lane], terms[5, lane] = depth * ra - to_a * r0, depth * ca - to_a * c0
-        terms[6, lane] = depth * (first[b] + row * rb + column * cb) - to_b * d0
+        terms[6, lane] = depth * (fb + row * rb + column * cb) - to_b * d0
         terms[7, lane], terms[8, lane] = depth * rb - to_b * r0, depth * cb - to_b * c0
-        terms[9, lane], terms[10, lane], terms[11, lane] = to_a / depth, to_b / depth, 1.0 / depth
-        terms[12, lane], terms[13, lane], terms[14, lane] = (
-            metric[axis, axis],
-            metric[a, a],
-            metric[b, b],
-        )
-        terms[15, lane], terms[16, lane], terms[17, lane] = (
-            2.0 * metric[axis, a], 2.0 * metric[axis, b], 2.0 * metric[a, b],
-        )  # fmt: skip
+        terms[9, lane], terms[10, lane] = to_a * per_depth, to_b * per_depth
+        terms[11, lane] = per_depth
+        terms[12, lane], terms[13, lane], terms[14, lane] = m00, maa, mbb
+        terms[15, lane], terms[16, lane], terms[17, lane] = m0a, m0b, mab
 
 
 @njit(inline="always")
@@ -330,7 +343,7 @@ def list_patches(scene, k, lane, work):
 def measure_footprints(scene, work, count):
     """Find where each view sees the first `count` voxels of `work` and how strongly each patch does."""
     for k in range(len(scene.vectors)):
-        locate_footprints(scene, k, work, count)
+        locate_footprints(scene, k, work)
         plain = True
         for lane in range(count):
             plain = plain and is_plain(scene, k, lane, work)
