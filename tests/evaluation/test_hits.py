@@ -75,6 +75,17 @@ def test_the_same_height_scores_as_the_same_height():
     assert found.studies[0].trials > 100
 
 
+def test_an_answer_to_no_question_is_told():
+    """A matcher that names the same patches whatever is asked scores as its own mean does."""
+
+    def bright(images: torch.Tensor) -> torch.Tensor:
+        patches = torch.nn.functional.adaptive_avg_pool2d(images, SIDE).flatten(2)
+        return patches[:, None, :, None].expand(-1, 2, -1, SIDE * SIDE, -1)
+
+    found = band_hits(bright, [(study(30), films())], size=SIZE)
+    assert found.matcher == pytest.approx(found.unasked, abs=0.01)
+
+
 def test_one_grey_scores_chance():
     def constant(images: torch.Tensor) -> torch.Tensor:
         return torch.zeros(len(images), 2, 2, SIDE * SIDE, SIDE * SIDE)
@@ -84,6 +95,7 @@ def test_one_grey_scores_chance():
     assert found.matcher == pytest.approx(found.chance)
     assert found.low == pytest.approx(found.high)
     assert np.isnan(found.prior)
+    assert found.unasked == pytest.approx(found.chance)
 
 
 def test_the_same_seed_gives_the_same_windows():

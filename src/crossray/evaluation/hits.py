@@ -2,8 +2,9 @@
 
 Films of a study are taken alike, so "at the same height" is nearly right on them as they are, and a matcher that knows
 nothing else looks good. Therefore each film is cut anew, at random and independently of the other: a window of 55 to
-100 % of its height, shifted and turned. The two answers that need no sight, the same height and where things usually
-are, are scored beside the matcher's on the same windows.
+100 % of its height, shifted and turned. Three answers that do not look for what was asked are scored beside the
+matcher's on the same windows: the same height, where things usually are, and the matcher's own mean over all that could
+be asked, since landmarks lie on bone and bone is where much matches.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,7 @@ class StudyHits:
         matcher: Share of hits of the matcher.
         same_height: Of the answer "at the same height".
         prior: Of the position prior, NaN without one.
+        unasked: Of the matcher's mean answer over all patches, whichever is asked for.
     """
 
     study: str
@@ -50,6 +52,7 @@ class StudyHits:
     matcher: float
     same_height: float
     prior: float
+    unasked: float
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class HitReport:
         high: See `low`.
         same_height: Mean of the answer "at the same height".
         prior: Mean of the position prior.
+        unasked: Mean of the matcher's answer whichever patch is asked for.
         studies: Each study's.
     """
 
@@ -70,6 +74,7 @@ class HitReport:
     high: float
     same_height: float
     prior: float
+    unasked: float
     studies: tuple[StudyHits, ...]
     chance: float = BEST
 
@@ -157,7 +162,7 @@ def band_hits(
         raise InputError(
             "No study has a point labelled as the same in two films; label some first."
         )
-    names = ("matcher", "same_height", "prior")
+    names = ("matcher", "same_height", "prior", "unasked")
     means = {name: float(np.mean([getattr(row, name) for row in rows])) for name in names}
     return HitReport(**means, **_interval(rows), studies=tuple(rows))
 
@@ -179,7 +184,7 @@ def _study_hits(
     rng: np.random.Generator, size: int,
 ) -> StudyHits:  # fmt: skip
     views = list(study.films)
-    hits: list[tuple[float, float, float]] = []
+    hits: list[tuple[float, ...]] = []
     for _ in range(draws):
         windows = {
             view: draw_window(rng, (films[view].shape[0], films[view].shape[1])) for view in views
@@ -206,8 +211,9 @@ def _study_hits(
                         hit(matrix[k, m, p], q),
                         hit(height, q),
                         nan if usual is None else hit(usual[k, m, p], q),
+                        hit(matrix[k, m].mean(0), q),
                     ))  # fmt: skip
-    means = np.mean(hits, 0).tolist() if hits else (nan, nan, nan)
+    means = np.mean(hits, 0).tolist() if hits else (nan,) * 4
     return StudyHits(study.study, study.person, len(hits), *means)
 
 

@@ -69,15 +69,16 @@ def _table(report: HitReport, name: str, draws: int) -> Table:
         "matcher (95 %)",
         "same height",
         "position prior",
+        "unasked",
         "chance",
     ):
         table.add_column(title, justify="left" if title == "study" else "right")
     for row in report.studies:
-        values = map(score, (row.matcher, row.same_height, row.prior, BEST))
+        values = map(score, (row.matcher, row.same_height, row.prior, row.unasked, BEST))
         table.add_row(row.study, str(row.trials), *values, style="dim")
     table.add_row(
         "all", str(sum(row.trials for row in report.studies)),
         with_interval(report.matcher, report.low, report.high),
-        *map(score, (report.same_height, report.prior, report.chance)),
+        *map(score, (report.same_height, report.prior, report.unasked, report.chance)),
     )  # fmt: skip
     return table
