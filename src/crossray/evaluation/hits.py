@@ -7,7 +7,7 @@ matcher's on the same windows: the same height, where things usually are, and th
 be asked, since landmarks lie on bone and bone is where much matches.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from math import cos, nan, radians, sin
@@ -131,7 +131,7 @@ def draw_window(rng: np.random.Generator, shape: tuple[int, int]) -> Window:
 
 def band_hits(
     predict: Predict,
-    studies: Sequence[tuple[Study, Mapping[str, Float[Tensor, "row column"]]]],
+    studies: Iterable[tuple[Study, Mapping[str, Float[Tensor, "row column"]]]],
     prior: Predict | None = None,
     draws: int = 20,
     seed: int = 0,

@@ -47,7 +47,7 @@ def evaluate_films(
         raise InputError(f"{weights} takes {rows} x {columns} pixels; the windows are square.")
     report = band_hits(
         matcher.network,
-        list(track(studies, "films", console=console)),
+        track(studies, "films", console=console),
         prior,
         draws=draws,
         seed=seed,
