@@ -12,8 +12,8 @@ RESET = Path("/proc/self/clear_refs")
 SIDE = 192
 MOST = {
     "project": 0.3,
-    "exact": 1.1,  # the list of voxels to sort; 0.3 before it, and to be had again by sorting some slices at a time
-    "plain product": 1.1,
+    "exact": 0.3,
+    "plain product": 0.3,
     "render": 1.3,
     "attenuation": 1.3,
     "remove_table": 3.0,

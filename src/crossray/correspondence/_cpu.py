@@ -236,23 +236,19 @@ def _sorted_by_level(places, levels):
 
 
 @njit(error_model="numpy")
-def _add_slices(
-    out, reached, worker, workers, values, logistic, vectors, metric, matrices, half, grid, patch, options
-):  # fmt: skip
-    """Raise one thread's matrices by every slice that is its own."""
-    nz, ny, nx = values.shape
+def _add_slices(out, reached, scene, values, logistic, slices, works):
+    """Raise the matrices by the voxels of some slices, those of high weight first."""
+    _, ny, nx = values.shape
     midpoint, slope, lowest = logistic
-    curve, views = (midpoint, slope), len(vectors)
-    scene = make_scene((nx, ny, nz), vectors, metric, matrices, half, grid, patch, options)
-    sieve, plain, others = make_work(scene), make_work(scene), make_work(scene)
+    curve, views = (midpoint, slope), len(scene.vectors)
+    sieve, plain, others = works
     lines, bounds = np.zeros((views, 3)), np.zeros((views, 5, nx), np.int32)
-    slices = _slices(nz)[worker::workers]
     places, levels = _list_voxels(reached, scene, lines, bounds, values, curve, lowest, slices)
     for place in _sorted_by_level(places, levels):
         row, x = divmod(place, nx)
         z, y = divmod(row, ny)
         weight = _weight(values[z, y, x], curve)
-        _set_lines(matrices, y, z, lines)
+        _set_lines(scene.matrices, y, z, lines)
         _locate(scene, lines, x, bounds)
         if weight <= 0.0 or (scene.normalise and _settled(reached, scene, weight, bounds, x, x)):
             continue
@@ -263,6 +259,21 @@ def _add_slices(
         sieve.waiting[0] += 1
         if count + 1 == LANES:
             _sift(out, reached, scene, sieve, plain, others)
+
+
+@njit(error_model="numpy")
+def _add_share(
+    out, reached, worker, workers, values, logistic, vectors, metric, matrices, half, grid, patch, options
+):  # fmt: skip
+    """Raise one thread's matrices by every slice that is its own, an eighth of them at a time: a list needs memory."""
+    nz, ny, nx = values.shape
+    scene = make_scene((nx, ny, nz), vectors, metric, matrices, half, grid, patch, options)
+    works = (make_work(scene), make_work(scene), make_work(scene))
+    slices = _slices(nz)[worker::workers]
+    part = len(slices) // len(SLICES) + 1
+    for first in range(0, len(slices), part):
+        _add_slices(out, reached, scene, values, logistic, slices[first : first + part], works)
+    sieve, plain, others = works
     _sift(out, reached, scene, sieve, plain, others)
     for work in (plain, others):
         _add_voxels(out, reached, scene, work)
@@ -293,7 +304,7 @@ def correspondence_kernel(
     partial = np.zeros((workers, views, views, patches, patches), np.float32)
     reached = np.zeros((views, views, patches, patches), np.float32)
     for worker in prange(workers):
-        _add_slices(
+        _add_share(
             partial[worker], reached, worker, workers, values, logistic, vectors, metric, matrices, half, grid, patch,
             options,
         )  # fmt: skip
