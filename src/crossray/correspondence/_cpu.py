@@ -280,6 +280,17 @@ def _add_share(
 
 
 @njit(parallel=True, cache=True)
+def _add_shares(
+    partial, reached, values, logistic, vectors, metric, matrices, half, grid, patch, options
+):
+    workers = len(partial)
+    for worker in prange(workers):
+        _add_share(
+            partial[worker], reached, worker, workers, values, logistic, vectors, metric, matrices, half, grid, patch,
+            options,
+        )  # fmt: skip
+
+
 def correspondence_kernel(
     values, logistic, vectors, metric, matrices, half, grid, patch, options, workers
 ):
@@ -303,12 +314,7 @@ def correspondence_kernel(
     # have reached stands in one more: a write lost to another thread's only means less to pass over.
     partial = np.zeros((workers, views, views, patches, patches), np.float32)
     reached = np.zeros((views, views, patches, patches), np.float32)
-    for worker in prange(workers):
-        _add_share(
-            partial[worker], reached, worker, workers, values, logistic, vectors, metric, matrices, half, grid, patch,
-            options,
-        )  # fmt: skip
-    result = partial[0]
-    for worker in range(1, workers):
-        result = np.maximum(result, partial[worker])
-    return result
+    _add_shares(
+        partial, reached, values, logistic, vectors, metric, matrices, half, grid, patch, options
+    )
+    return partial.max(0)
