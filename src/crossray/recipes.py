@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from crossray.models.matcher import MatcherConfig
-from crossray.training.config import OptimizerConfig, TrainConfig
+from crossray.training.config import OptimizerConfig, RunConfig, TrainConfig
 
 SMALL_DATA = {
     "phantoms": 60,
@@ -56,6 +56,27 @@ def train_matcher_recipe(preset: str) -> TrainConfig:
         batch=8,
         optimizer=OptimizerConfig(rate=3e-3, warmup=20, average=0.98),
         data={"phantoms": 3, "distinct": 96, "sample": {"truth_block": 2}},
+    )
+
+
+def finetune_recipe(matcher: MatcherConfig, init: str, data: dict[str, str]) -> TrainConfig:
+    """Fine-tuning on labels of real films: 1e-5 as published, ended when persons held back gain no more.
+
+    Args:
+        matcher: Form of the network.
+        init: File of the weights to begin with.
+        data: What the labels are.
+    """
+    return TrainConfig(
+        matcher=matcher,
+        steps=600,
+        batch=8,
+        loss="match_squared_error",
+        init=init,
+        patience=5,
+        optimizer=OptimizerConfig(rate=1e-5, warmup=20, weight_decay=0.0, average=0.98),
+        run=RunConfig(checkpoint_every=30),
+        data=data,
     )
 
 

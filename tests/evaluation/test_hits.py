@@ -1,14 +1,12 @@
-"""The band hit rate: windows, ties, and answers whose rate is known."""
+"""The band hit rate: ties, and answers whose rate is known."""
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from crossray.data.annotations import Film, Label, Place, Study
 from crossray.errors import InputError
-from crossray.evaluation.hits import Window, band_hits, draw_window, hit
+from crossray.evaluation.hits import band_hits, hit
 
 ROWS, COLUMNS, SIZE, SIDE = 300, 200, 64, 8
 
@@ -38,30 +36,6 @@ def test_ties_share_the_band():
     scores[4] = 1
     assert hit(scores, 4) == 1
     assert hit(scores, 5) == 0
-
-
-@given(st.integers(0, 1000))
-def test_a_window_shows_what_it_says(seed: int):
-    """A bright spot appears where `place` puts it."""
-    rng = np.random.default_rng(seed)
-    window = draw_window(rng, (ROWS, COLUMNS))
-    point = (float(rng.integers(20, ROWS - 20)), float(rng.integers(20, COLUMNS - 20)))
-    row, column = torch.meshgrid(torch.arange(ROWS), torch.arange(COLUMNS), indexing="ij")
-    spot = torch.exp(-((row - point[0]).square() + (column - point[1]).square()) / 50)
-    place = window.place(point)
-    if not all(0.1 < part < 0.9 for part in place):
-        return
-    seen = window.cut(spot, 96)
-    found = divmod(int(seen.argmax()), 96)
-    assert found == pytest.approx([part * 96 - 0.5 for part in place], abs=1.5)
-
-
-def test_a_window_by_hand():
-    window = Window(row=49.5, column=49.5, side=100, turn_deg=0)
-    assert window.place((-0.5, -0.5)) == (0, 0)
-    assert window.place((99.5, 49.5)) == (1, 0.5)
-    turned = Window(row=0, column=0, side=100, turn_deg=90)
-    assert turned.place((0, 25)) == pytest.approx((0.75, 0.5))
 
 
 def same_height(images: torch.Tensor) -> torch.Tensor:

@@ -175,3 +175,51 @@ def test_a_weights_file_is_no_checkpoint(whole, tmp_path):
     save_network(tmp_path / "last.ckpt", network, {})
     with pytest.raises(InputError, match="no checkpoint of a run"):
         checkpoint_step(tmp_path / "last.ckpt")
+
+
+def best_at(step):
+    """Likes the weights of one call best, counted from 0."""
+    calls = []
+
+    def judge(network):
+        assert not network.training
+        calls.append(network)
+        return 1.0 if len(calls) - 1 == step else len(calls) / 100
+
+    return judge
+
+
+def judgements(folder):
+    with (folder / "validation.csv").open() as file:
+        return {int(row["step"]): float(row["score"]) for row in csv.DictReader(file)}
+
+
+def test_the_weights_judged_best_are_kept(config, noise, tmp_path):
+    report = fit_matcher(config, noise(), tmp_path, best_at(2))
+    assert (report.outcome, report.steps) == ("finished", 8)
+    assert judgements(tmp_path) == {0: 0.01, 3: 0.02, 6: 1.0, 8: 0.04}
+    _, metadata = load_network(tmp_path / "matcher.safetensors")
+    assert metadata["step"] == "6"
+
+
+def test_patience_ends_a_run_for_good(config, noise, tmp_path):
+    config = config.changed(["patience=2", "steps=30"])
+    report = fit_matcher(config, noise(), tmp_path, best_at(1))
+    assert (report.outcome, report.steps) == ("finished", 9)
+    assert fit_matcher(config, noise(), tmp_path, best_at(1)).outcome == "already finished"
+    assert list(judgements(tmp_path)) == [0, 3, 6, 9]
+
+
+def test_judging_changes_no_weights_and_survives_an_interrupt(config, noise, whole, tmp_path):
+    growing = best_at(99)
+    report = fit_matcher(config, noise(at(8, control_c)), tmp_path, growing)
+    assert report.outcome == "interrupted"
+    assert list(judgements(tmp_path)) == [0, 3]  # not the step at which it was interrupted
+    assert fit_matcher(config, noise(), tmp_path, growing).outcome == "finished"
+    assert list(judgements(tmp_path)) == [0, 3, 6, 8]
+    assert same(weights(tmp_path), weights(whole))
+
+
+def test_several_devices_are_not_judged(config, noise, tmp_path):
+    with pytest.raises(InputError, match="devices=2"):
+        fit_matcher(config.changed(["devices=2"]), noise(), tmp_path, best_at(0))

@@ -45,9 +45,11 @@ app = typer.Typer(
     **_SETTINGS,
 )
 train = typer.Typer(help="Train a network on views rendered from CT.", **_SETTINGS)
+finetune = typer.Typer(help="Fit weights to real films with labels.", **_SETTINGS)
 evaluate = typer.Typer(help="Score weights on volumes they were not trained on.", **_SETTINGS)
 reproduce = typer.Typer(help="Make a table of the paper again, beside ours.", **_SETTINGS)
 app.add_typer(train, name="train")
+app.add_typer(finetune, name="finetune")
 app.add_typer(reproduce, name="reproduce")
 app.add_typer(evaluate, name="evaluate")
 
@@ -206,6 +208,26 @@ def train_matcher(  # noqa: PLR0913  a run has as many sides as it has
     words = [f"{name}={value}" for name, value in chosen.items() if value is not None]
     words += options or []
     train_matcher(out, ct, preset.value, phantoms, words)
+
+
+@finetune.command("matcher")
+def finetune_matcher(
+    labels: Annotated[Path, typer.Option(help="File of labels across views: docs/labels.md.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; a killed run resumes there.")],
+    init: Weights = "small",
+    ct: CtFolder = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps at most.")] = None,
+    seed: Seed = 0,
+    options: Annotated[
+        list[str] | None, typer.Argument(help="section.option=value, as in the run's config.yaml.")
+    ] = None,
+) -> None:
+    """Fine-tune a matcher on labelled films, and score it before and after on people it never saw."""
+    from crossray.app.commands.finetune import finetune_matcher
+
+    chosen = {"steps": steps, "seed": seed}
+    words = [f"{name}={value}" for name, value in chosen.items() if value is not None]
+    finetune_matcher(labels, init, out, ct, words + (options or []))
 
 
 @evaluate.command("matcher")

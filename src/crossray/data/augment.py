@@ -36,7 +36,7 @@ def cut_windows(
         kept.append(numbers[rows, columns].flatten())
         cells = view.unflatten(1, (films[1], patch)).unflatten(0, (films[0], patch))
         shown.append(cells[rows, :, columns].flatten(2, 3).flatten(0, 1))
-    return torch.stack(shown), _chosen(correspondence, kept)
+    return torch.stack(shown), chosen_patches(correspondence, kept)
 
 
 def augment(
@@ -73,10 +73,13 @@ def augment(
     )
     order = torch.arange(grid * grid).reshape(grid, grid)
     orders = [order.flip(axes).flatten() for axes in flips]
-    return {"images": enlarge(images, thin), "correspondence": _chosen(correspondence, orders)}
+    return {
+        "images": enlarge(images, thin),
+        "correspondence": chosen_patches(correspondence, orders),
+    }
 
 
-def _chosen(matrix: Tensor, patches: list[Tensor]) -> Tensor:
+def chosen_patches(matrix: Tensor, patches: list[Tensor]) -> Tensor:
     """The matrix of each view's chosen patches, in their order."""
     rows = [
         torch.stack([block[own][:, other] for block, other in zip(blocks, patches, strict=True)])

@@ -10,15 +10,15 @@ be asked, since landmarks lie on bone and bone is where much matches.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from math import cos, nan, radians, sin
+from math import nan
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from crossray.data.annotations import Study
+from crossray.data.windows import draw_window
 from crossray.errors import InputError
 from crossray.evaluation.metrics import percentile_interval, person_weights
 from crossray.evaluation.slope import Predict
@@ -26,8 +26,6 @@ from crossray.projection.appearance import stretch
 
 BEST = 0.1
 """Share of patches that count as the band; the hit rate of chance."""
-HEIGHTS = (0.55, 1.0)
-"""Least and greatest height of a window in heights of the film."""
 TURN_DEG = 15.0
 """Most a window is turned either way."""
 
@@ -77,56 +75,6 @@ class HitReport:
     unasked: float
     studies: tuple[StudyHits, ...]
     chance: float = BEST
-
-
-@dataclass(frozen=True)
-class Window:
-    """A turned square window on a film.
-
-    Args:
-        row: Its centre's row in the film, whole numbers at pixel centres.
-        column: Its centre's column.
-        side: Its side in pixels of the film.
-        turn_deg: By how much its columns lean against the film's, from rows to columns.
-    """
-
-    row: float
-    column: float
-    side: float
-    turn_deg: float
-
-    def place(self, point: tuple[float, float]) -> tuple[float, float]:
-        """Where a point of the film lies, as fractions of the window's height and width from its top left corner."""
-        down, right = point[0] - self.row, point[1] - self.column
-        c, s = cos(radians(self.turn_deg)), sin(radians(self.turn_deg))
-        return 0.5 + (c * down + s * right) / self.side, 0.5 + (c * right - s * down) / self.side
-
-    def cut(self, film: Float[Tensor, "row column"], size: int) -> Float[Tensor, "size size"]:
-        """The window's picture, `size` pixels a side; beyond the film its edge goes on."""
-        scale = min(
-            1.0, size / self.side
-        )  # a coarser film first, so that fine texture does not alias
-        shape = [max(2, round(side * scale)) for side in film.shape]
-        small = functional.interpolate(film[None, None], shape, mode="bilinear", antialias=True)
-        at = ((torch.arange(size, dtype=torch.float64) + 0.5) / size - 0.5) * self.side
-        down, right = torch.meshgrid(at, at, indexing="ij")
-        c, s = cos(radians(self.turn_deg)), sin(radians(self.turn_deg))
-        row, column = self.row + c * down - s * right, self.column + c * right + s * down
-        rows, columns = film.shape
-        grid = torch.stack([(2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1], -1).float()
-        return functional.grid_sample(
-            small, grid[None], padding_mode="border", align_corners=False
-        )[0, 0]
-
-
-def draw_window(rng: np.random.Generator, shape: tuple[int, int]) -> Window:
-    """A window of random height, place and turn on a film; one wider than the film lies across its middle."""
-    rows, columns = shape
-    side = rows * rng.uniform(*HEIGHTS)
-    row = rng.uniform(side / 2, rows - side / 2) - 0.5
-    across = max(columns - side, 0.0) / 2
-    column = columns / 2 + rng.uniform(-across, across) - 0.5
-    return Window(row, column, side, rng.uniform(-TURN_DEG, TURN_DEG))
 
 
 def band_hits(
@@ -187,7 +135,8 @@ def _study_hits(
     hits: list[tuple[float, ...]] = []
     for _ in range(draws):
         windows = {
-            view: draw_window(rng, (films[view].shape[0], films[view].shape[1])) for view in views
+            view: draw_window(rng, (films[view].shape[0], films[view].shape[1]), TURN_DEG)
+            for view in views
         }
         images = torch.stack([stretch(windows[v].cut(films[v].float(), size)) for v in views])[None]
         with torch.inference_mode():

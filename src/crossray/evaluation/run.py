@@ -136,7 +136,8 @@ def evaluate_matcher(
     Args:
         predict: Images (batch, view, row, column) in [0, 1] to correspondence (batch, view, view,
             patch, patch) in [0, 1].
-        samples: Person, volume name and sample; consumed lazily, any number.
+        samples: Person, volume name and sample; consumed lazily, any number. Of one with a mask `known` (as its
+            correspondence), what the mask leaves out is ignored.
         prior: Mean matrix over training samples; None leaves `prior_ap` undefined.
         slope_pairs: Pairs for the slope test; none leaves `slope` undefined.
         batch_size: Samples of equal shape predicted together.
@@ -162,11 +163,13 @@ class Part:
         self.prior = MatchingMetrics(resolution)
         self.pairs = 0
 
-    def count(self, predicted: Tensor, usual: Tensor | None, truth: Tensor) -> None:
-        """Count one sample: the matcher's matrix, the prior's where there is one, and the true one."""
-        self.scores.update(predicted, truth)
+    def count(
+        self, predicted: Tensor, usual: Tensor | None, truth: Tensor, known: Tensor | None
+    ) -> None:
+        """Count one sample: the matcher's matrix, the prior's where there is one, and the true one where known."""
+        self.scores.update(predicted, truth, known)
         if usual is not None:
-            self.prior.update(usual, truth)
+            self.prior.update(usual, truth, known)
         self.pairs += len(truth) * (len(truth) - 1) // 2
 
     def row(self) -> dict[str, Any]:
@@ -229,6 +232,7 @@ class Tally:
                     predicted[number],
                     None if usual is None else usual[number],
                     sample.correspondence,
+                    getattr(sample, "known", None),
                 )
 
     def report(self, measured: SlopeResult, settings: dict[str, Any]) -> MatcherReport:

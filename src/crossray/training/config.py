@@ -66,6 +66,8 @@ class TrainConfig(Options):
             every two views are matched as a study of two films is, or both in `"turns"`.
         precision: `"auto"` is bfloat16 where the machine computes it natively, else float32.
         init: Weights file to begin with instead of random weights.
+        patience: Where weights are judged as they are learned: checkpoints without a better one after which the run
+            ends; 0 for never.
         optimizer: Optimizer and schedule.
         run: How the run is carried out.
         data: How the samples are made; kept with the run, and a run resumes only with the same.
@@ -82,6 +84,7 @@ class TrainConfig(Options):
     company: Literal["all", "one", "turns"] = "all"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     init: str = ""
+    patience: int = Field(default=0, ge=0)
     optimizer: OptimizerConfig = OptimizerConfig()
     run: RunConfig = RunConfig()
     data: dict[str, Any] = {}

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,16 @@ class FitReport:
         return f"The run is {self.outcome} after {self.steps} steps. Weights: {self.weights}"
 
 
-def fit_matcher(config: TrainConfig, dataset: Dataset[dict[str, Tensor]], out: Path) -> FitReport:
+Judge = Callable[[MatcherNetwork], float]
+"""What a network is worth; the more the better."""
+
+
+def fit_matcher(
+    config: TrainConfig,
+    dataset: Dataset[dict[str, Tensor]],
+    out: Path,
+    judge: Judge | None = None,
+) -> FitReport:
     """Train a matcher, or go on training it.
 
     Args:
@@ -61,33 +70,45 @@ def fit_matcher(config: TrainConfig, dataset: Dataset[dict[str, Tensor]], out: P
             column) in [0, 1], `correspondence` (view, view, patch, patch) and optionally `known`, its mask.
             It must depend on i alone, and be picklable where `config.run.workers` asks for workers.
         out: Folder of the run: config.yaml, last.ckpt, matcher.safetensors, metrics.csv.
+        judge: Asked at the start and at every checkpoint (validation.csv); the weights kept are those it liked best,
+            and the run ends early after `config.patience` checkpoints without better ones. For one device.
 
     Returns:
         How it ended. Ctrl-C ends it after the step at hand, with a checkpoint.
 
     Raises:
-        InputError: `out` holds another run, `config.init` is no matcher of this form, or devices do not share a batch
-            evenly.
+        InputError: `out` holds another run, `config.init` is no matcher of this form, devices do not share a batch
+            evenly, or several are to share a run that is judged.
     """
+    if judge is not None and config.devices > 1:
+        raise InputError(f"devices={config.devices}: a run that is judged takes one.")
     if config.batch % config.devices:
         raise InputError(
             f"{config.devices} devices cannot share batch={config.batch} evenly; choose a multiple."
         )
     folder = RunFolder(Path(out))
     done = folder.open(config)
-    if done >= config.steps:
+    if done >= config.steps or _stale(folder.judged(), config.patience):
         return FitReport("already finished", done, folder.weights)
     with _quiet():
         seed_everything(config.seed, verbose=False)
         task = MatcherTask(config, _first_network(config))
-        recorder = Recorder(config, folder, done)
+        recorder = Recorder(config, folder, done, judge)
+        if judge is not None and not done:
+            recorder.keep(task, 0)
         trainer = _trainer(config, folder, recorder)
         with _stop_on_interrupt(recorder):
             resume = str(folder.checkpoint) if done else None
             loader = _loader(config, dataset, done, trainer.global_rank)
             trainer.fit(task, loader, ckpt_path=resume, weights_only=True)
     steps = trainer.global_step
-    return FitReport("finished" if steps >= config.steps else "interrupted", steps, folder.weights)
+    ended = steps >= config.steps or _stale(folder.judged(), config.patience)
+    return FitReport("finished" if ended else "interrupted", steps, folder.weights)
+
+
+def _stale(scores: Sequence[float], patience: int) -> bool:
+    """Whether the last `patience` scores brought nothing better than those before."""
+    return 0 < patience < len(scores) and max(scores[-patience:]) <= max(scores[:-patience])
 
 
 class Recorder(Callback):
@@ -97,9 +118,13 @@ class Recorder(Callback):
         config: The run.
         folder: Where it writes.
         done: Steps done before.
+        judge: As for `fit_matcher`.
     """
 
-    def __init__(self, config: TrainConfig, folder: RunFolder, done: int) -> None:
+    def __init__(
+        self, config: TrainConfig, folder: RunFolder, done: int, judge: Judge | None = None
+    ) -> None:
+        self.judge = judge
         self.config = config
         self.folder = folder
         self.bar = tqdm(
@@ -133,8 +158,10 @@ class Recorder(Callback):
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
         if last or step % self.config.run.log_every == 0:
             self._write_row(trainer, step)
-        if last or stop or step % self.config.run.checkpoint_every == 0:
-            self._save(trainer, pl_module)
+        due = last or step % self.config.run.checkpoint_every == 0
+        if due or stop:
+            self._save(trainer, pl_module, due)
+            stop = stop or _stale(self.folder.judged(), self.config.patience)
         trainer.should_stop = stop
         self.bar.update()
 
@@ -165,14 +192,26 @@ class Recorder(Callback):
         self.bar.set_postfix(loss=f"{loss:.4g}", pairs_per_s=f"{speed:.1f}", refresh=False)
         self.losses, self.pairs, self.since = [], 0, time.perf_counter()
 
-    def _save(self, trainer: Trainer, task: LightningModule) -> None:
+    def keep(self, task: MatcherTask, step: int) -> None:
+        """Write the weights, unless a judge liked earlier ones as well."""
+        if self.judge is not None:
+            network, mode = task.result, task.result.training
+            before, score = self.folder.judged(), self.judge(network.eval())
+            network.train(mode)
+            self.folder.add_judgement(step, score)
+            if before and score <= max(before):
+                return
+        about = {"step": str(step), "recipe": self.config.to_yaml()}
+        save_network(self.folder.weights, task.result, about)
+
+    def _save(self, trainer: Trainer, task: LightningModule, due: bool) -> None:
         if not isinstance(task, MatcherTask):
             raise TypeError(f"The recorder writes a MatcherTask, not a {type(task).__name__}.")
         if not trainer.is_global_zero:
             trainer.save_checkpoint(self.folder.checkpoint)  # takes part; the first rank writes
             return
-        about = {"step": str(trainer.global_step), "recipe": self.config.to_yaml()}
-        save_network(self.folder.weights, task.result, about)
+        if due or self.judge is None:  # when one stops early must not change what is judged
+            self.keep(task, trainer.global_step)
         with written_whole(self.folder.checkpoint) as partial:
             trainer.save_checkpoint(partial)
 

@@ -18,6 +18,7 @@ from crossray.files import written_whole
 from crossray.training.config import TrainConfig, differences, load_config
 
 COLUMNS = ("step", "loss", "learning_rate", "pairs_per_second", "seconds")
+JUDGED = ("step", "score")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class RunFolder:
         """The curve: one row every few steps."""
         return self.path / "metrics.csv"
 
+    @property
+    def judgements(self) -> Path:
+        """What the weights of each checkpoint were worth, where that was judged."""
+        return self.path / "validation.csv"
+
     def open(self, config: TrainConfig) -> int:
         """Make the folder ready for a run, new or to be continued.
 
@@ -78,7 +84,9 @@ class RunFolder:
         done = checkpoint_step(self.checkpoint) if self.checkpoint.is_file() else 0
         with written_whole(self.config) as partial:
             partial.write_text(config.to_yaml(), encoding="utf-8")
-        self._cut_metrics(done)
+        _keep_rows(self.metrics, COLUMNS, done)
+        if self.judgements.is_file():
+            _keep_rows(self.judgements, JUDGED, done)
         return done
 
     def add_metrics(self, row: dict[str, float | int]) -> None:
@@ -86,15 +94,32 @@ class RunFolder:
         with self.metrics.open("a", newline="") as file:
             csv.writer(file).writerow([row[name] for name in COLUMNS])
 
-    def _cut_metrics(self, done: int) -> None:
-        """Keep the rows up to the checkpoint; what a killed run wrote beyond it will be done again."""
-        rows = []
-        if self.metrics.is_file():
-            with self.metrics.open(newline="") as file:
-                rows = [row for row in csv.reader(file) if row[0].isdigit() and int(row[0]) <= done]
-        lines = [",".join(COLUMNS), *(",".join(row) for row in rows)]
-        with written_whole(self.metrics) as partial:
-            partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    def judged(self) -> list[float]:
+        """The score of every checkpoint so far."""
+        return [float(row[1]) for row in _rows(self.judgements)]
+
+    def add_judgement(self, step: int, score: float) -> None:
+        """Keep what the weights of a checkpoint are worth."""
+        if not self.judgements.is_file():
+            _keep_rows(self.judgements, JUDGED, 0)
+        with self.judgements.open("a", newline="") as file:
+            csv.writer(file).writerow([step, score])
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """The rows of a curve below its header; none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [row for row in csv.reader(file) if row[0].isdigit()]
+
+
+def _keep_rows(path: Path, columns: tuple[str, ...], done: int) -> None:
+    """Keep the rows up to the checkpoint; what a killed run wrote beyond it will be done again."""
+    rows = [row for row in _rows(path) if int(row[0]) <= done]
+    lines = [",".join(columns), *(",".join(row) for row in rows)]
+    with written_whole(path) as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def checkpoint_step(path: Path) -> int:

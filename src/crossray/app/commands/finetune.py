@@ -1,0 +1,138 @@
+"""`crossray finetune matcher`: from a few labels on real films to weights that know such films."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from json import dumps
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich import print as show
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from crossray.app.commands.evaluate import PRIOR_SAMPLES, benches, sample_config
+from crossray.data.annotations import read_labels
+from crossray.data.labelled import (
+    LabelledFilms,
+    LabelledPair,
+    LabelledStudy,
+    split_by_person,
+    whole_pairs,
+)
+from crossray.errors import InputError
+from crossray.evaluation.hits import HitReport, band_hits
+from crossray.evaluation.metrics import PositionPrior, bootstrap_difference
+from crossray.evaluation.run import MatcherReport, Tally, null_for_nan
+from crossray.evaluation.slope import slope
+from crossray.evaluation.tables import score, with_interval
+from crossray.files import sha256, written_whole
+from crossray.matching import Matcher
+from crossray.matching.matcher import weights_path
+from crossray.models.matcher import MatcherNetwork
+from crossray.recipes import finetune_recipe
+from crossray.training.fit import fit_matcher
+
+Test = Sequence[tuple[str, str, LabelledPair]]
+
+
+def finetune_matcher(labels: Path, init: str, out: Path, ct: Path | None, words: list[str]) -> None:
+    """Fine-tune, or go on fine-tuning, and report on persons it never saw what it brought."""
+    before = Matcher.load(init)
+    form = before.network.config
+    rows, columns = form.image_size
+    if rows != columns:
+        raise InputError(f"{init} takes {rows} x {columns} pixels; the windows are square.")
+    known = read_labels(labels)
+    data = {"labels": str(labels), "sha256": sha256(labels)}
+    config = finetune_recipe(form, str(weights_path(init)), data).changed(words)
+    parts = {
+        name: [LabelledStudy.read(study, labels.parent) for study in studies]
+        for name, studies in split_by_person(known, config.seed).items()
+    }
+    validation, test = (whole_pairs(parts[name], rows, form.patch) for name in ("val", "test"))
+    for name, pairs in (("validation", validation), ("test", test)):
+        if not any(pair.correspondence.any() for _, _, pair in pairs):
+            raise InputError(
+                f"No one of the {name} persons has a place labelled in two films; label more, or choose another --seed."
+            )
+    samples = LabelledFilms(parts["train"], rows, form.patch, config.seed)
+    if not samples.pairs:
+        raise InputError(
+            "No one of the training persons has two films; label more, or choose another --seed."
+        )
+    counts = ", ".join(f"{len(studies)} of {name}" for name, studies in parts.items())
+    print(f"Studies: {counts}, split by person.", flush=True)
+    report = fit_matcher(config, samples, out, lambda network: _ap(network, validation))
+    print(report)
+    if report.outcome == "interrupted":
+        return
+    after = Matcher.load(report.weights)
+    _compare(before, after, parts["test"], test, _prior(ct, before), out / "report.json")
+
+
+def _ap(network: MatcherNetwork, pairs: Test) -> float:
+    """Average precision over the labelled pairs of patches of whole films."""
+    with torch.inference_mode():
+        return Tally.of(network, pairs).pooled.scores.compute().ap
+
+
+def _prior(ct: Path | None, matcher: Matcher) -> PositionPrior:
+    _, training = benches(ct, sample_config(matcher.network))
+    console = Console(stderr=True)
+    truths = training.truths(PRIOR_SAMPLES, 0)
+    return PositionPrior.from_truths(
+        track(truths, "position prior", total=PRIOR_SAMPLES, console=console)
+    )
+
+
+def _compare(
+    before: Matcher,
+    after: Matcher,
+    studies: Sequence[LabelledStudy],
+    test: Test,
+    prior: PositionPrior,
+    path: Path,
+) -> None:
+    """Score both on the test persons, write report.json and print the table."""
+    size = before.network.config.image_size[0]
+    films = [(each.study, each.films) for each in studies]
+    tallies, hits = [], []
+    for matcher in (before, after):
+        with torch.inference_mode():
+            tallies.append(Tally.of(matcher.network, test, prior))
+        hits.append(band_hits(matcher.network, films, prior, size=size))
+    reports = [tally.report(slope(prior, []), {}) for tally in tallies]
+    persons = [tally.persons() for tally in tallies]
+    low, high = bootstrap_difference(list(persons[1].values()), list(persons[0].values()))
+    gain = reports[1].ap - reports[0].ap
+    content: dict[str, Any] = {
+        name: {"matching": asdict(report), "band_hits": asdict(hit)}
+        for name, report, hit in zip(("before", "after"), reports, hits, strict=True)
+    }
+    content["gain"] = {"ap": gain, "low": low, "high": high}
+    with written_whole(path) as partial:
+        partial.write_text(dumps(null_for_nan(content), indent=1) + "\n")
+    show(_table(reports, hits))
+    print(f"AP gained: {with_interval(gain, low, high)}. Scores: {path}")
+
+
+def _table(reports: Sequence[MatcherReport], hits: Sequence[HitReport]) -> Table:
+    persons, pairs = reports[0].persons, reports[0].pairs
+    table = Table(title=f"{pairs} pairs of films of {persons} persons never seen")
+    for title in ("", "AP of labelled pairs (95 %)", "precision", "recall", "band hit rate (95 %)"):
+        table.add_column(title, justify="right" if title else "left")
+    for name, report, hit in zip(("before", "after"), reports, hits, strict=True):
+        table.add_row(
+            name,
+            with_interval(report.ap, report.ap_low, report.ap_high),
+            score(report.precision),
+            score(report.recall),
+            with_interval(hit.matcher, hit.low, hit.high),
+        )
+    first, hit = reports[0], hits[0]
+    table.add_row("position prior", score(first.prior_ap), "", "", score(hit.prior), style="dim")
+    table.add_row("same height", "", "", "", score(hit.same_height), style="dim")
+    table.add_row("chance", score(first.prevalence), "", "", score(hit.chance), style="dim")
+    return table

@@ -1,0 +1,77 @@
+"""`crossray finetune matcher` on films of noise: its files, its report, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crossray.app import cli
+from crossray.app.commands import evaluate, finetune
+from crossray.models.storage import load_network
+
+pytestmark = pytest.mark.usefixtures("coarse_phantoms")
+PERSONS = 4
+
+
+@pytest.fixture
+def labels(tmp_path, monkeypatch):
+    """A file of labels of four persons, and a position prior of one sample."""
+    for home, name in ((evaluate, "PRIOR_VOLUMES"), (finetune, "PRIOR_SAMPLES")):
+        monkeypatch.setattr(home, name, 1)
+    rng, studies = np.random.default_rng(0), []
+    for person in range(PERSONS):
+        files = {view: {"file": f"{person}{view}.png"} for view in "ab"}
+        for film in files.values():
+            grey = rng.integers(0, 255, (90, 60)).astype(np.uint8)
+            Image.fromarray(grey).save(tmp_path / film["file"])
+        said = [
+            {"verdict": verdict, "places": {view: {"point": rng.integers(60, size=2).tolist()} for view in "ab"}}
+            for verdict in ["same"] * 3 + ["different"] * 20
+        ]  # fmt: skip
+        studies.append(
+            {"study": f"s{person}", "person": f"p{person}", "films": files, "labels": said}
+        )
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({"studies": studies}))
+    return path
+
+
+def run(*arguments: object) -> int:
+    return cli.run([str(argument) for argument in arguments])
+
+
+def test_finetune(capfd, tmp_path, labels, weights):
+    out = tmp_path / "run"
+    command = ("finetune", "matcher", "--labels", labels, "--init", weights, "--out", out)
+    options = ("--steps", 2, "batch=2", "optimizer.rate=0.1", "run.progress=false")
+    assert run(*command, *options) == 0
+    printed = capfd.readouterr().out
+    assert "2 of train, 1 of val, 1 of test" in printed
+    assert all(word in printed for word in ("before", "after", "position prior", "chance"))
+    report = json.loads((out / "report.json").read_text())
+    for moment in ("before", "after"):
+        matching = report[moment]["matching"]
+        assert matching["prevalence"] == pytest.approx(3 / 23)
+        assert 0 < matching["ap"] <= 1
+    gain = report["after"]["matching"]["ap"] - report["before"]["matching"]["ap"]
+    assert report["gain"]["ap"] == pytest.approx(gain)
+    _, metadata = load_network(out / "matcher.safetensors")
+    assert "sha256" in metadata["recipe"]
+    assert run(*command, *options) == 0  # finished before
+    assert "already finished" in capfd.readouterr().out
+
+
+def test_finetune_refuses(capfd, tmp_path, labels, weights):
+    content = json.loads(labels.read_text())
+
+    def refused(**change) -> str:
+        labels.write_text(json.dumps({**content, **change}))
+        command = ("finetune", "matcher", "--labels", labels, "--init", weights)
+        assert run(*command, "--out", tmp_path / "run") == 2
+        return capfd.readouterr().err
+
+    assert "of 2 persons" in refused(studies=content["studies"][:2])
+    for study in content["studies"]:
+        study["labels"] = study["labels"][3:]
+    assert "No one of the validation persons" in refused()
