@@ -200,7 +200,7 @@ def test_verify_names_every_damage_and_the_same_command_mends_it(config, made, t
 
 
 def command(cts: Path, out: Path, cache: Path) -> list[str]:
-    words = ["--pairs", "12", "--shard-size", "1", "--workers", "2", "--seed", "5"]
+    words = ["--pairs", "24", "--shard-size", "1", "--workers", "2", "--seed", "5"]
     paths = ["--ct", str(cts), "--out", str(out), "--cache", str(cache)]
     return [sys.executable, "-m", "crossray.app.cli", "generate", *paths, *words]
 
@@ -209,7 +209,7 @@ def command(cts: Path, out: Path, cache: Path) -> list[str]:
 def calm(cts, tmp_path_factory) -> dict[str, str]:
     """What the command makes when nobody kills it."""
     folder = tmp_path_factory.mktemp("calm")
-    config = set_config(cts, 12, 2, 5, "clinical", "exact", 1)
+    config = set_config(cts, 24, 2, 5, "clinical", "exact", 1)
     generate(config, folder / "set", folder / "cache", map)
     return contents(folder / "set")
 
