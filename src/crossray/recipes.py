@@ -80,6 +80,18 @@ def finetune_recipe(matcher: MatcherConfig, init: str, data: dict[str, str]) -> 
     )
 
 
+def self_taught_recipe(matcher: MatcherConfig, init: str, data: dict[str, str]) -> TrainConfig:
+    """Training on the matcher's own mean answers about unlabelled films; arguments as for `finetune_recipe`."""
+    return TrainConfig(
+        matcher=matcher,
+        steps=200,
+        batch=8,
+        init=init,
+        optimizer=OptimizerConfig(rate=1e-4, warmup=20, weight_decay=0.0, average=0.98),
+        data=data,
+    )
+
+
 @dataclass(frozen=True)
 class Budget:
     """What each row of a table may spend; the same for all rows.

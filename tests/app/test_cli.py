@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from crossray.app import cli
+from crossray.app import cli, running
 
 HELPS = [[], ["--help"], ["train"], ["evaluate"]] + [
     [*words.split(), "--help"]
@@ -188,11 +188,13 @@ def test_an_unforeseen_error_is_one_sentence(capfd, films, weights, monkeypatch,
         "--weights",
         str(weights),
     ]
-    monkeypatch.delenv(cli.TRACEBACK, raising=False)
+    monkeypatch.delenv(running.TRACEBACK, raising=False)
     assert cli.run(arguments) == 1
     err = capfd.readouterr().err
-    assert err == f"crossray: RuntimeError: the lamp is out (set {cli.TRACEBACK}=1 to see where)\n"
-    monkeypatch.setenv(cli.TRACEBACK, "1")
+    assert (
+        err == f"crossray: RuntimeError: the lamp is out (set {running.TRACEBACK}=1 to see where)\n"
+    )
+    monkeypatch.setenv(running.TRACEBACK, "1")
     with pytest.raises(RuntimeError, match="the lamp"):
         cli.run(arguments)
 

@@ -75,3 +75,21 @@ def test_finetune_refuses(capfd, tmp_path, labels, weights):
     for study in content["studies"]:
         study["labels"] = study["labels"][3:]
     assert "No one of the validation persons" in refused()
+
+
+def test_a_matcher_teaches_itself(capfd, tmp_path, labels, weights):
+    out = tmp_path / "run"
+    command = ("finetune", "matcher", "--init", weights, "--out", out)
+    options = ("--steps", 2, "batch=2", "run.progress=false")
+    assert run(*command, "--unlabelled", labels, *options) == 0
+    network, metadata = load_network(out / "matcher.safetensors")
+    first, _ = load_network(weights)
+    assert "unlabelled" in metadata["recipe"]
+    moved = [not v.equal(first.state_dict()[n]) for n, v in network.state_dict().items()]
+    assert any(moved)
+    capfd.readouterr()
+    assert run(*command, *options) == 2
+    assert "either --labels or --unlabelled" in capfd.readouterr().err
+    labels.write_text('{"studies": []}')
+    assert run(*command, "--unlabelled", labels) == 2
+    assert "names no study of two films" in capfd.readouterr().err

@@ -3,7 +3,6 @@
 Help must come at once, so nothing here imports torch, numpy or matplotlib.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,10 +24,8 @@ from crossray.app.options import (
     Side,
     Weights,
 )
+from crossray.app.running import run_program
 from crossray.errors import InputError
-
-TRACEBACK = "CROSSRAY_TRACEBACK"
-"""Set to 1 in the environment, it shows the traceback of an error nobody foresaw."""
 
 _SETTINGS = {
     "add_completion": False,
@@ -211,9 +208,15 @@ def train_matcher(  # noqa: PLR0913  a run has as many sides as it has
 
 
 @finetune.command("matcher")
-def finetune_matcher(
-    labels: Annotated[Path, typer.Option(help="File of labels across views: docs/labels.md.")],
+def finetune_matcher(  # noqa: PLR0913  it learns from labels or without
     out: Annotated[Path, typer.Option(help="Folder of the run; a killed run resumes there.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="File of labels across views: docs/labels.md.")
+    ] = None,
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(help="Such a file that only names films: the matcher teaches itself."),
+    ] = None,
     init: Weights = "small",
     ct: CtFolder = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps at most.")] = None,
@@ -222,12 +225,18 @@ def finetune_matcher(
         list[str] | None, typer.Argument(help="section.option=value, as in the run's config.yaml.")
     ] = None,
 ) -> None:
-    """Fine-tune a matcher on labelled films, and score it before and after on people it never saw."""
-    from crossray.app.commands.finetune import finetune_matcher
+    """Fine-tune a matcher on real films: on labels, scored on people it never saw, or on its own mean answers."""
+    from crossray.app.commands.finetune import finetune_matcher, teach_itself
 
     chosen = {"steps": steps, "seed": seed}
     words = [f"{name}={value}" for name, value in chosen.items() if value is not None]
-    finetune_matcher(labels, init, out, ct, words + (options or []))
+    words += options or []
+    if labels is not None and unlabelled is None:
+        finetune_matcher(labels, init, out, ct, words)
+    elif unlabelled is not None and labels is None:
+        teach_itself(unlabelled, init, out, words)
+    else:
+        raise InputError("Give either --labels or --unlabelled; one run learns from one of them.")
 
 
 @evaluate.command("matcher")
@@ -354,45 +363,8 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line.
-
-    Returns:
-        The exit code: 0, 2 for bad input or usage, 130 when interrupted, 1 for an error nobody foresaw. Whatever
-        went wrong is said in one sentence on stderr.
-    """
-    try:
-        code = app(args=arguments, prog_name="crossray", standalone_mode=False)
-        if code == 130:  # so typer tells of Ctrl-C
-            raise KeyboardInterrupt
-        return code if isinstance(code, int) else 0
-    except InputError as error:
-        return _say(str(error), 2)
-    except (KeyboardInterrupt, typer.Abort):
-        return _say("Interrupted.", 130)
-    except Exception as error:
-        # Errors of usage are told apart by name: they are click's or of typer's own copy of it.
-        wording = getattr(error, "format_message", None)
-        if wording is not None and type(error).__name__ == "NoArgsIsHelpError":
-            print(wording())
-            return 0
-        if wording is not None:
-            message = " ".join(wording().split()).rstrip(".")
-            return _say(f"{message}; see crossray {' '.join([*_path(error), '--help'])}.", 2)
-        if os.environ.get(TRACEBACK) == "1":
-            raise
-        reason = " ".join(str(error).split()) or "no reason given"
-        return _say(f"{type(error).__name__}: {reason} (set {TRACEBACK}=1 to see where)", 1)
-
-
-def _path(error: Exception) -> list[str]:
-    """Names of the sub-commands a usage error happened in."""
-    context = getattr(error, "ctx", None)
-    return context.command_path.split()[1:] if context is not None else []
-
-
-def _say(sentence: str, code: int) -> int:
-    print(f"crossray: {sentence}", file=sys.stderr)
-    return code
+    """Run one command line; see `crossray.app.running`."""
+    return run_program(app, arguments)
 
 
 if __name__ == "__main__":

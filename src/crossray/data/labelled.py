@@ -110,7 +110,7 @@ class LabelledFilms(Dataset[dict[str, Tensor]]):
         for _ in range(3):
             if not pair.known.any():
                 pair = self._cut(labelled, views, rng)
-        return _varied(pair, rng, self.size // self.patch)
+        return varied(pair, rng, self.size // self.patch)
 
     def _cut(
         self, labelled: LabelledStudy, views: Sequence[str], rng: np.random.Generator
@@ -146,8 +146,8 @@ def labelled_pair(
     return LabelledPair(torch.stack(images), truth, known)
 
 
-def _varied(pair: LabelledPair, rng: np.random.Generator, side: int) -> dict[str, Tensor]:
-    """Each film mirrored by chance, its brightness and contrast drawn anew."""
+def varied(pair: LabelledPair, rng: np.random.Generator, side: int) -> dict[str, Tensor]:
+    """A training sample: each film of a pair mirrored by chance, its brightness and contrast drawn anew."""
     images, orders = [], []
     for image in pair.images:
         order = torch.arange(side * side).view(side, side)

@@ -5,7 +5,7 @@ from math import cos, radians, sin
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -41,6 +41,13 @@ class Window:
         rows, columns = edges + self.row + 0.5, edges + self.column + 0.5
         first = torch.cartesian_prod(rows[:-1], columns[:-1])
         return torch.cat([first, torch.cartesian_prod(rows[1:], columns[1:])], 1)
+
+    def number(self, points: Float[Tensor, "point 2"], side: int) -> Int[Tensor, " point"]:
+        """Which of side x side patches of a window that is not turned holds each row and column; -1 for none."""
+        middle = torch.tensor([self.row, self.column])
+        place = (((points - middle) / self.side + 0.5) * side).floor().long()
+        inside = ((place >= 0) & (place < side)).all(1)
+        return torch.where(inside, place[:, 0] * side + place[:, 1], -1)
 
     def cut(self, film: Float[Tensor, "row column"], size: int) -> Float[Tensor, "size size"]:
         """The window's picture, `size` pixels a side; beyond the film its edge goes on."""

@@ -1,11 +1,13 @@
-"""`crossray finetune matcher`: from a few labels on real films to weights that know such films."""
+"""`crossray finetune matcher`: from a few labels on real films, or none, to weights that know such films."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import combinations
 from json import dumps
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich import print as show
 from rich.console import Console
@@ -14,6 +16,7 @@ from rich.table import Table
 
 from crossray.app.commands.evaluate import PRIOR_SAMPLES, benches, sample_config
 from crossray.data.annotations import read_labels
+from crossray.data.consensus import SelfTaught, consensus
 from crossray.data.labelled import (
     LabelledFilms,
     LabelledPair,
@@ -31,7 +34,7 @@ from crossray.files import sha256, written_whole
 from crossray.matching import Matcher
 from crossray.matching.matcher import weights_path
 from crossray.models.matcher import MatcherNetwork
-from crossray.recipes import finetune_recipe
+from crossray.recipes import finetune_recipe, self_taught_recipe
 from crossray.training.fit import fit_matcher
 
 Test = Sequence[tuple[str, str, LabelledPair]]
@@ -39,12 +42,9 @@ Test = Sequence[tuple[str, str, LabelledPair]]
 
 def finetune_matcher(labels: Path, init: str, out: Path, ct: Path | None, words: list[str]) -> None:
     """Fine-tune, or go on fine-tuning, and report on persons it never saw what it brought."""
-    before = Matcher.load(init)
+    before = _square(init)
     form = before.network.config
-    rows, columns = form.image_size
-    if rows != columns:
-        raise InputError(f"{init} takes {rows} x {columns} pixels; the windows are square.")
-    known = read_labels(labels)
+    rows, known = form.image_size[0], read_labels(labels)
     data = {"labels": str(labels), "sha256": sha256(labels)}
     config = finetune_recipe(form, str(weights_path(init)), data).changed(words)
     parts = {
@@ -70,6 +70,33 @@ def finetune_matcher(labels: Path, init: str, out: Path, ct: Path | None, words:
         return
     after = Matcher.load(report.weights)
     _compare(before, after, parts["test"], test, _prior(ct, before), out / "report.json")
+
+
+def teach_itself(unlabelled: Path, init: str, out: Path, words: list[str]) -> None:
+    """Train a matcher, or go on training it, on its own mean answers about films without labels."""
+    teacher = _square(init)
+    form = teacher.network.config
+    size = form.image_size[0]
+    data = {"unlabelled": str(unlabelled), "sha256": sha256(unlabelled)}
+    studies = read_labels(unlabelled).studies
+    config = self_taught_recipe(form, str(weights_path(init)), data).changed(words)
+    read = [LabelledStudy.read(study, unlabelled.parent).films for study in studies]
+    pairs = [pair for films in read for pair in combinations(films.values(), 2)]
+    if not pairs:
+        raise InputError(f"{unlabelled} names no study of two films; name some.")
+    agreed = [
+        consensus(teacher.network, pair, size, np.random.default_rng([config.seed, number]))
+        for number, pair in enumerate(track(pairs, "mean answers", console=Console(stderr=True)))
+    ]
+    print(fit_matcher(config, SelfTaught(agreed, size, form.patch, config.seed), out))
+
+
+def _square(init: str) -> Matcher:
+    matcher = Matcher.load(init)
+    rows, columns = matcher.network.config.image_size
+    if rows != columns:
+        raise InputError(f"{init} takes {rows} x {columns} pixels; the windows are square.")
+    return matcher
 
 
 def _ap(network: MatcherNetwork, pairs: Test) -> float:
