@@ -38,8 +38,8 @@ def test_a_constant_answer_is_kept():
 def test_the_height_in_the_window_blurs():
     """On films that are alike both answers are right in whole films; only one is in windows."""
     blurred = consensus(same_height, films(), SIZE, np.random.default_rng(0), draws=30)
-    middle = CELLS * CELLS // 2 + CELLS // 2  # where many windows agree on nothing
-    assert blurred.mean[middle].max() < 0.5
+    middle = blurred.mean.view(CELLS, CELLS, CELLS, CELLS)[CELLS // 2, CELLS // 2].mean(1)
+    assert middle.max() < 0.5  # windows agree on no row
     assert spread(blurred) > 2
     still = torch.full((CELLS**2, CELLS**2), 0.5)
     assert spread(Consensus(films(), still, still > 0)) > spread(blurred)
