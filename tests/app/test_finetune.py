@@ -62,6 +62,22 @@ def test_finetune(capfd, tmp_path, labels, weights):
     assert "already finished" in capfd.readouterr().out
 
 
+def test_boxes_are_scored_without_hits(capfd, tmp_path, labels, weights):
+    content = json.loads(labels.read_text())
+    for label in (label for study in content["studies"] for label in study["labels"]):
+        label["places"] = {
+            view: {"boxes": [2 * place["point"]]} for view, place in label["places"].items()
+        }
+    labels.write_text(json.dumps(content))
+    command = ("finetune", "matcher", "--labels", labels, "--init", weights)
+    options = ("--steps", 1, "batch=2", "run.progress=false")
+    assert run(*command, "--out", tmp_path / "run", *options) == 0
+    assert "position prior" in capfd.readouterr().out
+    report = json.loads((tmp_path / "run/report.json").read_text())
+    assert report["after"]["band_hits"] is None
+    assert report["after"]["matching"]["ap"] > 0
+
+
 def test_finetune_refuses(capfd, tmp_path, labels, weights):
     content = json.loads(labels.read_text())
 
@@ -90,6 +106,8 @@ def test_a_matcher_teaches_itself(capfd, tmp_path, labels, weights):
     capfd.readouterr()
     assert run(*command, *options) == 2
     assert "either --labels or --unlabelled" in capfd.readouterr().err
+    assert run(*command, "--unlabelled", tmp_path / "none.json") == 2
+    assert "none.json cannot be read" in capfd.readouterr().err
     labels.write_text('{"studies": []}')
     assert run(*command, "--unlabelled", labels) == 2
     assert "names no study of two films" in capfd.readouterr().err

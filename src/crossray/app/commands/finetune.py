@@ -1,8 +1,9 @@
 """`crossray finetune matcher`: from a few labels on real films, or none, to weights that know such films."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from itertools import combinations
+from itertools import combinations, zip_longest
 from json import dumps
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from crossray.data.labelled import (
     whole_pairs,
 )
 from crossray.errors import InputError
-from crossray.evaluation.hits import HitReport, band_hits
+from crossray.evaluation.hits import BEST, HitReport, band_hits
 from crossray.evaluation.metrics import PositionPrior, bootstrap_difference
 from crossray.evaluation.run import MatcherReport, Tally, null_for_nan
 from crossray.evaluation.slope import slope
@@ -38,6 +39,7 @@ from crossray.recipes import finetune_recipe, self_taught_recipe
 from crossray.training.fit import fit_matcher
 
 Test = Sequence[tuple[str, str, LabelledPair]]
+MOMENTS = ("before", "after")
 
 
 def finetune_matcher(labels: Path, init: str, out: Path, ct: Path | None, words: list[str]) -> None:
@@ -77,8 +79,8 @@ def teach_itself(unlabelled: Path, init: str, out: Path, words: list[str]) -> No
     teacher = _square(init)
     form = teacher.network.config
     size = form.image_size[0]
-    data = {"unlabelled": str(unlabelled), "sha256": sha256(unlabelled)}
     studies = read_labels(unlabelled).studies
+    data = {"unlabelled": str(unlabelled), "sha256": sha256(unlabelled)}
     config = self_taught_recipe(form, str(weights_path(init)), data).changed(words)
     read = [LabelledStudy.read(study, unlabelled.parent).films for study in studies]
     pairs = [pair for films in read for pair in combinations(films.values(), 2)]
@@ -129,14 +131,15 @@ def _compare(
     for matcher in (before, after):
         with torch.inference_mode():
             tallies.append(Tally.of(matcher.network, test, prior))
-        hits.append(band_hits(matcher.network, films, prior, size=size))
+        with suppress(InputError):  # labels that are boxes name no point to ask for
+            hits.append(band_hits(matcher.network, films, prior, size=size))
     reports = [tally.report(slope(prior, []), {}) for tally in tallies]
     persons = [tally.persons() for tally in tallies]
     low, high = bootstrap_difference(list(persons[1].values()), list(persons[0].values()))
     gain = reports[1].ap - reports[0].ap
     content: dict[str, Any] = {
-        name: {"matching": asdict(report), "band_hits": asdict(hit)}
-        for name, report, hit in zip(("before", "after"), reports, hits, strict=True)
+        name: {"matching": asdict(report), "band_hits": asdict(hit) if hit else None}
+        for name, report, hit in zip_longest(MOMENTS, reports, hits)
     }
     content["gain"] = {"ap": gain, "low": low, "high": high}
     with written_whole(path) as partial:
@@ -150,16 +153,19 @@ def _table(reports: Sequence[MatcherReport], hits: Sequence[HitReport]) -> Table
     table = Table(title=f"{pairs} pairs of films of {persons} persons never seen")
     for title in ("", "AP of labelled pairs (95 %)", "precision", "recall", "band hit rate (95 %)"):
         table.add_column(title, justify="right" if title else "left")
-    for name, report, hit in zip(("before", "after"), reports, hits, strict=True):
+    for name, report, hit in zip_longest(MOMENTS, reports, hits):
         table.add_row(
             name,
             with_interval(report.ap, report.ap_low, report.ap_high),
             score(report.precision),
             score(report.recall),
-            with_interval(hit.matcher, hit.low, hit.high),
+            with_interval(hit.matcher, hit.low, hit.high) if hit else "",
         )
-    first, hit = reports[0], hits[0]
-    table.add_row("position prior", score(first.prior_ap), "", "", score(hit.prior), style="dim")
-    table.add_row("same height", "", "", "", score(hit.same_height), style="dim")
-    table.add_row("chance", score(first.prevalence), "", "", score(hit.chance), style="dim")
+    first = reports[0]
+    others = (
+        (score(hits[0].prior), score(hits[0].same_height), score(BEST)) if hits else ("", "", "")
+    )
+    table.add_row("position prior", score(first.prior_ap), "", "", others[0], style="dim")
+    table.add_row("same height", "", "", "", others[1], style="dim")
+    table.add_row("chance", score(first.prevalence), "", "", others[2], style="dim")
     return table
