@@ -1,16 +1,6 @@
 """Labels across views: what readers saw to be the same place in two or more films of one limb, as a JSON file.
 
-The format, crossray-labels 1 (docs/labels.md):
-
-    {"format": "crossray-labels", "version": 1, "studies": [
-      {"study": "knee-7", "person": "7",
-       "films": {"AP": {"file": "ap.png", "sha256": "...", "size": [1913, 1067]}, "LAT": {"file": "lat.dcm"}},
-       "labels": [
-         {"verdict": "same", "places": {"AP": {"point": [1138, 179], "sigma": [7, 7]}, "LAT": {"point": [1036, 886]}},
-          "name": "tip of the fibula", "reader": "A", "date": "2026-11-28"},
-         {"verdict": "different", "places": {"AP": {"point": [40, 50]}, "LAT": {"boxes": [[900, 0, 1000, 99]]}}},
-         {"verdict": "hidden", "places": {"AP": {"point": [700, 500]}}, "hidden": ["LAT"]},
-         {"verdict": "unsure", "places": {"AP": {"point": [9, 9]}, "LAT": {"point": [8, 8]}}}]}]}
+The format, crossray-labels 1, stands with an example in docs/labels.md.
 
 Positions are rows and columns in the film's own pixels, whole numbers at pixel centres; a box is first row, first
 column, last row, last column. What is unsure is kept and counts nowhere.
