@@ -242,7 +242,11 @@ def until(condition, seconds: float = 120) -> None:
 def test_kill(cts, calm, tmp_path, victim):
     """kill -9 of a worker or the driver, or Ctrl-C: no orphan, no half shard, and the same bytes at the end."""
     out, words = tmp_path / "set", command(cts, tmp_path / "set", tmp_path / "cache")
-    with subprocess.Popen(words, stderr=subprocess.PIPE, start_new_session=True) as run:
+    # Whoever runs the tests in a shell's background has them ignore Ctrl-C; the program must not inherit that.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        words, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=heed
+    ) as run:
         until(lambda: len(list((out / "shards").glob("0*.tar"))) >= 2)
         workers = children(run.pid)
         if victim == "worker":
