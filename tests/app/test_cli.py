@@ -53,17 +53,6 @@ def films(tmp_path):
     return paths
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    from crossray.models.matcher import MatcherConfig, MatcherNetwork
-    from crossray.models.storage import save_network
-
-    torch.manual_seed(7)
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_network(path, MatcherNetwork(MatcherConfig.preset("tiny")), {"data": "none"})
-    return path
-
-
 @pytest.mark.parametrize("arguments", HELPS, ids=" ".join)
 def test_help_is_printed(capfd, arguments):
     assert cli.run(arguments) == 0

@@ -173,10 +173,10 @@ def test_evaluate_on_phantoms(capfd, tmp_path, weights, monkeypatch):
 
 
 def test_evaluate_on_labelled_films(capfd, tmp_path, weights, monkeypatch):
-    from crossray.app.commands import evaluate, films
+    from crossray.app.commands import evaluate
 
-    for home, name in ((evaluate, "PRIOR_VOLUMES"), (films, "PRIOR_SAMPLES")):
-        monkeypatch.setattr(home, name, 1)
+    for name in ("PRIOR_VOLUMES", "PRIOR_SAMPLES"):
+        monkeypatch.setattr(evaluate, name, 1)
     grey = np.random.default_rng(0).integers(0, 255, (2, 90, 60)).astype(np.uint8)
     for view, pixels in zip("ab", grey, strict=True):
         Image.fromarray(pixels).save(tmp_path / f"{view}.png")

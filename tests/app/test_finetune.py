@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from crossray.app import cli
-from crossray.app.commands import evaluate, finetune
+from crossray.app.commands import evaluate
 from crossray.models.storage import load_network
 
 pytestmark = pytest.mark.usefixtures("coarse_phantoms")
@@ -17,8 +17,8 @@ PERSONS = 4
 @pytest.fixture
 def labels(tmp_path, monkeypatch):
     """A file of labels of four persons, and a position prior of one sample."""
-    for home, name in ((evaluate, "PRIOR_VOLUMES"), (finetune, "PRIOR_SAMPLES")):
-        monkeypatch.setattr(home, name, 1)
+    for name in ("PRIOR_VOLUMES", "PRIOR_SAMPLES"):
+        monkeypatch.setattr(evaluate, name, 1)
     rng, studies = np.random.default_rng(0), []
     for person in range(PERSONS):
         files = {view: {"file": f"{person}{view}.png"} for view in "ab"}

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from crossray.data.windows import Window, draw_window, whole_window
 
 ROWS, COLUMNS = 300, 200
+FILM = torch.zeros(ROWS, COLUMNS)
 
 
 @given(st.integers(0, 1000))
 def test_a_window_shows_what_it_says(seed: int):
     """A bright spot appears where `place` puts it."""
     rng = np.random.default_rng(seed)
-    window = draw_window(rng, (ROWS, COLUMNS), 15.0)
+    window = draw_window(rng, FILM, 15.0)
     point = (float(rng.integers(20, ROWS - 20)), float(rng.integers(20, COLUMNS - 20)))
     row, column = torch.meshgrid(torch.arange(ROWS), torch.arange(COLUMNS), indexing="ij")
     spot = torch.exp(-((row - point[0]).square() + (column - point[1]).square()) / 50)
@@ -38,7 +39,7 @@ def test_a_window_by_hand():
 @given(st.integers(0, 1000))
 def test_patches_are_where_points_fall(seed: int):
     rng = np.random.default_rng(seed)
-    window = draw_window(rng, (ROWS, COLUMNS))
+    window = draw_window(rng, FILM)
     point = (float(rng.uniform(0, ROWS)), float(rng.uniform(0, COLUMNS)))
     row, column = (int(np.floor(8 * part)) for part in window.place(point))
     top, left, bottom, right = window.patches(8).unbind(1)
@@ -50,7 +51,7 @@ def test_patches_are_where_points_fall(seed: int):
 
 def test_a_whole_film_fills_its_window():
     film = torch.arange(4.0)[:, None].expand(4, 4)
-    window = whole_window((4, 4))
+    window = whole_window(film)
     assert torch.allclose(window.cut(film, 4), film)
     assert window.patches(2)[1].tolist() == [0, 2, 2, 4]
-    assert whole_window((4, 8)).patches(1)[0].tolist() == [-2, 0, 6, 8]
+    assert whole_window(torch.zeros(4, 8)).patches(1)[0].tolist() == [-2, 0, 6, 8]

@@ -2,8 +2,8 @@
 
 A matcher that half follows the anatomy and half answers "at the same height" agrees with itself about the anatomy in
 all windows, and about the height in none, since each film's is cut independently of the other's. Its mean over many
-windows is therefore a better label than any of its answers, and a network trained on that mean, in windows of its own,
-learns to follow the anatomy on films like these.
+windows may therefore serve as a label, for a network trained in windows of its own. So far that gains little
+(docs/labels.md).
 """
 
 from collections.abc import Callable, Sequence
@@ -15,9 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from crossray.data.labelled import LabelledPair, varied
-from crossray.data.windows import Window, draw_window, whole_window
-from crossray.projection.appearance import stretch
+from crossray.data.labelled import LabelledPair, turn, varied
+from crossray.data.windows import Window, cut_all, draw_window, whole_window
 
 CELLS = 32
 """Places along a side of the square about a whole film."""
@@ -59,11 +58,11 @@ def consensus(
         draws: Windows of each film.
     """
     total, count = torch.zeros(2, CELLS**2, CELLS**2)
-    places = [_centres(whole_window(_shape(film)), CELLS) for film in films]
+    places = [_centres(whole_window(film), CELLS) for film in films]
     for _ in range(draws):
-        windows = [draw_window(rng, _shape(film)) for film in films]
+        windows = [draw_window(rng, film) for film in films]
         with torch.inference_mode():
-            answer = predict(_cut(films, windows, size)[None])[0, 0, 1].float().cpu()
+            answer = predict(cut_all(windows, films, size)[None])[0, 0, 1].float().cpu()
         side = round(len(answer) ** 0.5)
         patches = [w.number(each, side) for w, each in zip(windows, places, strict=True)]
         own, other = ((numbers >= 0).nonzero()[:, 0] for numbers in patches)
@@ -87,19 +86,17 @@ class SelfTaught(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Sample `index`: `images`, `correspondence` and `known`."""
-        visit, place = divmod(index, len(self.agreed))
-        order = np.random.default_rng([self.seed, visit]).permutation(len(self.agreed))
-        agreed = self.agreed[order[place]]
-        rng = np.random.default_rng([self.seed, visit, place])
-        windows = [draw_window(rng, _shape(film)) for film in agreed.films]
+        number, rng = turn(index, len(self.agreed), self.seed)
+        agreed = self.agreed[number]
+        windows = [draw_window(rng, film) for film in agreed.films]
         cells = [
-            whole_window(_shape(film)).number(_centres(window, self.side), CELLS)
+            whole_window(film).number(_centres(window, self.side), CELLS)
             for film, window in zip(agreed.films, windows, strict=True)
         ]
         own, other = cells[0][:, None], cells[1]
         known = agreed.known[own, other] & (own >= 0) & (other >= 0)
         truth = agreed.mean[own, other].where(known, 0.0)
-        pair = LabelledPair(_cut(agreed.films, windows, self.size), _both(truth), _both(known))
+        pair = LabelledPair(cut_all(windows, agreed.films, self.size), _both(truth), _both(known))
         return varied(pair, rng, self.side)
 
 
@@ -109,16 +106,7 @@ def _both(matrix: Tensor) -> Tensor:
     return torch.stack([torch.stack([nothing, matrix]), torch.stack([matrix.T, nothing])])
 
 
-def _cut(films: Sequence[Film], windows: Sequence[Window], size: int) -> Tensor:
-    cuts = (window.cut(film.float(), size) for window, film in zip(windows, films, strict=True))
-    return torch.stack([stretch(cut) for cut in cuts])
-
-
 def _centres(window: Window, side: int) -> Float[Tensor, "patch 2"]:
     """Row and column of the middles of side x side patches."""
     first, end = window.patches(side).split(2, 1)
     return (first + end) / 2 - 0.5
-
-
-def _shape(film: Film) -> tuple[int, int]:
-    return film.shape[0], film.shape[1]

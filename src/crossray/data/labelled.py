@@ -14,9 +14,8 @@ from torch.utils.data import Dataset
 from crossray.data.annotations import Labels, Study, labelled_truth
 from crossray.data.augment import chosen_patches
 from crossray.data.radiographs import read_radiograph
-from crossray.data.windows import Window, draw_window, whole_window
+from crossray.data.windows import Window, cut_all, draw_window, whole_window
 from crossray.errors import InputError
-from crossray.projection.appearance import stretch
 
 SHARES = {"train": 0.6, "val": 0.1, "test": 0.3}
 """Of the persons, as the paper splits them."""
@@ -102,10 +101,8 @@ class LabelledFilms(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Sample `index`: `images`, `correspondence` and `known`."""
-        visit, place = divmod(index, len(self.pairs))
-        order = np.random.default_rng([self.seed, visit]).permutation(len(self.pairs))
-        labelled, views = self.pairs[order[place]]
-        rng = np.random.default_rng([self.seed, visit, place])
+        number, rng = turn(index, len(self.pairs), self.seed)
+        labelled, views = self.pairs[number]
         pair = self._cut(labelled, views, rng)
         for _ in range(3):
             if not pair.known.any():
@@ -115,8 +112,15 @@ class LabelledFilms(Dataset[dict[str, Tensor]]):
     def _cut(
         self, labelled: LabelledStudy, views: Sequence[str], rng: np.random.Generator
     ) -> LabelledPair:
-        windows = [draw_window(rng, _shape(labelled.films[view])) for view in views]
+        windows = [draw_window(rng, labelled.films[view]) for view in views]
         return labelled_pair(labelled, views, windows, self.size, self.patch)
+
+
+def turn(index: int, count: int, seed: int) -> tuple[int, np.random.Generator]:
+    """Whose turn sample `index` is where `count` take turns, each round in another order, and its randomness."""
+    visit, place = divmod(index, count)
+    order = np.random.default_rng([seed, visit]).permutation(count)
+    return int(order[place]), np.random.default_rng([seed, visit, place])
 
 
 def whole_pairs(
@@ -126,7 +130,7 @@ def whole_pairs(
     found = []
     for each in studies:
         for views in combinations(each.study.films, 2):
-            windows = [whole_window(_shape(each.films[view])) for view in views]
+            windows = [whole_window(each.films[view]) for view in views]
             pair = labelled_pair(each, views, windows, size, patch)
             if pair.known.any():
                 found.append((each.study.person, each.study.study, pair))
@@ -139,11 +143,8 @@ def labelled_pair(
     """What windows, not turned, on films of a study show, and what its labels say of their patches."""
     boxes = torch.stack([window.patches(size // patch) for window in windows])
     truth, known = labelled_truth(labelled.study, views, boxes)
-    images = [
-        stretch(window.cut(labelled.films[view].float(), size))
-        for view, window in zip(views, windows, strict=True)
-    ]
-    return LabelledPair(torch.stack(images), truth, known)
+    images = cut_all(windows, [labelled.films[view] for view in views], size)
+    return LabelledPair(images, truth, known)
 
 
 def varied(pair: LabelledPair, rng: np.random.Generator, side: int) -> dict[str, Tensor]:
@@ -158,7 +159,3 @@ def varied(pair: LabelledPair, rng: np.random.Generator, side: int) -> dict[str,
     matrices = {"correspondence": pair.correspondence, "known": pair.known}
     chosen = {name: chosen_patches(matrix, orders) for name, matrix in matrices.items()}
     return {"images": torch.stack(images), **chosen}
-
-
-def _shape(film: Tensor) -> tuple[int, int]:
-    return film.shape[0], film.shape[1]

@@ -1,5 +1,6 @@
 """Windows on real films: cut anew, one film independently of another, so that places tell nothing."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import cos, radians, sin
 
@@ -8,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
+
+from crossray.projection.appearance import stretch
 
 HEIGHTS = (0.55, 1.0)
 """Least and greatest height of a window in heights of the film."""
@@ -67,18 +70,28 @@ class Window:
         )[0, 0]
 
 
-def whole_window(shape: tuple[int, int]) -> Window:
+def cut_all(
+    windows: Iterable[Window], films: Iterable[Float[Tensor, "row column"]], size: int
+) -> Float[Tensor, "view size size"]:
+    """The pictures of a window on each film, in [0, 1], as a matcher takes them."""
+    cuts = (window.cut(film.float(), size) for window, film in zip(windows, films, strict=True))
+    return torch.stack([stretch(cut) for cut in cuts])
+
+
+def whole_window(film: Float[Tensor, "row column"]) -> Window:
     """The least window about a whole film."""
-    rows, columns = shape
+    rows, columns = film.shape
     return Window((rows - 1) / 2, (columns - 1) / 2, max(rows, columns), 0.0)
 
 
-def draw_window(rng: np.random.Generator, shape: tuple[int, int], turn_deg: float = 0.0) -> Window:
+def draw_window(
+    rng: np.random.Generator, film: Float[Tensor, "row column"], turn_deg: float = 0.0
+) -> Window:
     """A window of random height and place on a film, turned by up to `turn_deg` either way.
 
     One wider than the film lies across its middle.
     """
-    rows, columns = shape
+    rows, columns = film.shape
     side = rows * rng.uniform(*HEIGHTS)
     row = rng.uniform(side / 2, rows - side / 2) - 0.5
     across = max(columns - side, 0.0) / 2

@@ -18,11 +18,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crossray.data.annotations import Study
-from crossray.data.windows import draw_window
+from crossray.data.windows import cut_all, draw_window
 from crossray.errors import InputError
 from crossray.evaluation.metrics import percentile_interval, person_weights
 from crossray.evaluation.slope import Predict
-from crossray.projection.appearance import stretch
 
 BEST = 0.1
 """Share of patches that count as the band; the hit rate of chance."""
@@ -134,11 +133,8 @@ def _study_hits(
     views = list(study.films)
     hits: list[tuple[float, ...]] = []
     for _ in range(draws):
-        windows = {
-            view: draw_window(rng, (films[view].shape[0], films[view].shape[1]), TURN_DEG)
-            for view in views
-        }
-        images = torch.stack([stretch(windows[v].cut(films[v].float(), size)) for v in views])[None]
+        windows = {view: draw_window(rng, films[view], TURN_DEG) for view in views}
+        images = cut_all(windows.values(), [films[view] for view in views], size)[None]
         with torch.inference_mode():
             matrix = predict(images)[0].cpu()
             usual = None if prior is None else prior(images)[0].cpu()

@@ -94,7 +94,7 @@ def fit_matcher(
         seed_everything(config.seed, verbose=False)
         task = MatcherTask(config, _first_network(config))
         recorder = Recorder(config, folder, done, judge)
-        if judge is not None and not done:
+        if judge is not None and not folder.judged():
             recorder.keep(task, 0)
         trainer = _trainer(config, folder, recorder)
         with _stop_on_interrupt(recorder):
@@ -193,16 +193,17 @@ class Recorder(Callback):
         self.losses, self.pairs, self.since = [], 0, time.perf_counter()
 
     def keep(self, task: MatcherTask, step: int) -> None:
-        """Write the weights, unless a judge liked earlier ones as well."""
+        """Write the weights, unless a judge liked earlier ones as well; then note what it said of these."""
+        network, before, score = task.result, self.folder.judged(), 0.0
         if self.judge is not None:
-            network, mode = task.result, task.result.training
-            before, score = self.folder.judged(), self.judge(network.eval())
+            mode = network.training
+            score = self.judge(network.eval())
             network.train(mode)
+        if not before or score > max(before):
+            about = {"step": str(step), "recipe": self.config.to_yaml()}
+            save_network(self.folder.weights, network, about)
+        if self.judge is not None:
             self.folder.add_judgement(step, score)
-            if before and score <= max(before):
-                return
-        about = {"step": str(step), "recipe": self.config.to_yaml()}
-        save_network(self.folder.weights, task.result, about)
 
     def _save(self, trainer: Trainer, task: LightningModule, due: bool) -> None:
         if not isinstance(task, MatcherTask):

@@ -43,10 +43,7 @@ def evaluate_matcher(
     start = time.perf_counter()
     matcher = Matcher.load(weights)
     bench, training = benches(ct, sample_config(matcher.network, definition, protocol))
-    truths = training.truths(PRIOR_SAMPLES, seed)
-    console = Console(stderr=True)
-    tracked = track(truths, "position prior", total=PRIOR_SAMPLES, console=console)
-    prior = PositionPrior.from_truths(tracked)
+    prior = position_prior(training, seed)
     with torch.inference_mode():
         report = score(
             matcher.network,
@@ -85,6 +82,14 @@ def benches(ct: Path | None, config: SampleConfig) -> tuple[Bench, Bench]:
         training = every[:: max(1, len(every) // PRIOR_VOLUMES)][:PRIOR_VOLUMES]
     coarse = replace(config, truth_block=2)  # a mean over many samples shows no difference
     return Bench(test, config), Bench(training, coarse)
+
+
+def position_prior(training: Bench, seed: int) -> PositionPrior:
+    """The position prior of training volumes, with its progress shown."""
+    truths, console = training.truths(PRIOR_SAMPLES, seed), Console(stderr=True)
+    return PositionPrior.from_truths(
+        track(truths, "position prior", total=PRIOR_SAMPLES, console=console)
+    )
 
 
 def save(report: MatcherReport, path: Path) -> None:

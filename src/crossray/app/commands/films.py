@@ -9,12 +9,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from crossray.app.commands.evaluate import PRIOR_SAMPLES, benches, sample_config
+from crossray.app.commands.evaluate import benches, position_prior, sample_config
 from crossray.data.annotations import read_labels
-from crossray.data.radiographs import read_radiograph
+from crossray.data.labelled import LabelledStudy
 from crossray.errors import InputError
 from crossray.evaluation.hits import BEST, HitReport, band_hits
-from crossray.evaluation.metrics import PositionPrior
 from crossray.evaluation.run import null_for_nan
 from crossray.evaluation.tables import score, with_interval
 from crossray.files import written_whole
@@ -27,31 +26,18 @@ def evaluate_films(
     """Cut the labelled films anew, ask for every label in every other view, and print the table."""
     if json is not None and json.is_dir():
         raise InputError(f"{json} is a folder; name the file for the scores.")
-    matcher, known = Matcher.load(weights), read_labels(labels)
-    films = {
-        study.study: {
-            view: read_radiograph(labels.parent / film.file).pixels
-            for view, film in study.films.items()
-        }
-        for study in known.studies
-    }
-    console = Console(stderr=True)
+    matcher, known = square_matcher(weights), read_labels(labels)
+    read = [LabelledStudy.read(study, labels.parent) for study in known.studies]
     _, training = benches(ct, sample_config(matcher.network))
-    truths = training.truths(PRIOR_SAMPLES, seed)
-    prior = PositionPrior.from_truths(
-        track(truths, "position prior", total=PRIOR_SAMPLES, console=console)
-    )
-    studies = [(study, films[study.study]) for study in known.studies]
-    rows, columns = matcher.network.config.image_size
-    if rows != columns:
-        raise InputError(f"{weights} takes {rows} x {columns} pixels; the windows are square.")
+    prior = position_prior(training, seed)
+    studies = [(each.study, each.films) for each in read]
     report = band_hits(
         matcher.network,
-        track(studies, "films", console=console),
+        track(studies, "films", console=Console(stderr=True)),
         prior,
         draws=draws,
         seed=seed,
-        size=rows,
+        size=matcher.network.config.image_size[0],
     )
     if json is not None:
         settings = {"weights": matcher.name, "labels": labels.name, "draws": draws, "seed": seed}
@@ -59,6 +45,19 @@ def evaluate_films(
         with written_whole(json) as partial:
             partial.write_text(dumps(content, indent=1) + "\n")
     show(_table(report, matcher.name, draws))
+
+
+def square_matcher(weights: str) -> Matcher:
+    """Weights whose field is square, as windows on films are.
+
+    Raises:
+        InputError: It is not, or there are no such weights.
+    """
+    matcher = Matcher.load(weights)
+    rows, columns = matcher.network.config.image_size
+    if rows != columns:
+        raise InputError(f"{weights} takes {rows} x {columns} pixels; the windows are square.")
+    return matcher
 
 
 def _table(report: HitReport, name: str, draws: int) -> Table:

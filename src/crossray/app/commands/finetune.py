@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from crossray.app.commands.evaluate import PRIOR_SAMPLES, benches, sample_config
+from crossray.app.commands.evaluate import benches, position_prior, sample_config
+from crossray.app.commands.films import square_matcher
 from crossray.data.annotations import read_labels
 from crossray.data.consensus import SelfTaught, consensus
 from crossray.data.labelled import (
@@ -44,7 +45,7 @@ MOMENTS = ("before", "after")
 
 def finetune_matcher(labels: Path, init: str, out: Path, ct: Path | None, words: list[str]) -> None:
     """Fine-tune, or go on fine-tuning, and report on persons it never saw what it brought."""
-    before = _square(init)
+    before = square_matcher(init)
     form = before.network.config
     rows, known = form.image_size[0], read_labels(labels)
     data = {"labels": str(labels), "sha256": sha256(labels)}
@@ -71,12 +72,14 @@ def finetune_matcher(labels: Path, init: str, out: Path, ct: Path | None, words:
     if report.outcome == "interrupted":
         return
     after = Matcher.load(report.weights)
-    _compare(before, after, parts["test"], test, _prior(ct, before), out / "report.json")
+    _, training = benches(ct, sample_config(before.network))
+    prior = position_prior(training, config.seed)
+    _compare(before, after, parts["test"], test, prior, out / "report.json")
 
 
 def teach_itself(unlabelled: Path, init: str, out: Path, words: list[str]) -> None:
     """Train a matcher, or go on training it, on its own mean answers about films without labels."""
-    teacher = _square(init)
+    teacher = square_matcher(init)
     form = teacher.network.config
     size = form.image_size[0]
     studies = read_labels(unlabelled).studies
@@ -93,27 +96,10 @@ def teach_itself(unlabelled: Path, init: str, out: Path, words: list[str]) -> No
     print(fit_matcher(config, SelfTaught(agreed, size, form.patch, config.seed), out))
 
 
-def _square(init: str) -> Matcher:
-    matcher = Matcher.load(init)
-    rows, columns = matcher.network.config.image_size
-    if rows != columns:
-        raise InputError(f"{init} takes {rows} x {columns} pixels; the windows are square.")
-    return matcher
-
-
 def _ap(network: MatcherNetwork, pairs: Test) -> float:
     """Average precision over the labelled pairs of patches of whole films."""
     with torch.inference_mode():
         return Tally.of(network, pairs).pooled.scores.compute().ap
-
-
-def _prior(ct: Path | None, matcher: Matcher) -> PositionPrior:
-    _, training = benches(ct, sample_config(matcher.network))
-    console = Console(stderr=True)
-    truths = training.truths(PRIOR_SAMPLES, 0)
-    return PositionPrior.from_truths(
-        track(truths, "position prior", total=PRIOR_SAMPLES, console=console)
-    )
 
 
 def _compare(
