@@ -126,18 +126,18 @@ def transformer(base: TrainConfig) -> TrainConfig:
 
 
 def message_passing(base: TrainConfig) -> TrainConfig:
-    """The transformer with layers within and between views in turns."""
-    return _formed(base, context="message_passing")
+    """The transformer with layers within and between views in turns, at a rate they bear."""
+    return _formed(base, most=7e-4, context="message_passing")
 
 
 def loftr(base: TrainConfig) -> TrainConfig:
-    """LoFTR's module: linear attention within and between views in turns."""
-    return _formed(base, context="loftr")
+    """LoFTR's module: linear attention within and between views in turns, at a rate they bear."""
+    return _formed(base, most=7e-4, context="loftr")
 
 
 def superglue(base: TrainConfig) -> TrainConfig:
     """SuperGlue's graph module, at a rate its normalisation by batch bears."""
-    return _formed(base, most=1e-3, context="superglue")
+    return _formed(base, most=5e-4, context="superglue")
 
 
 def no_attention(base: TrainConfig) -> TrainConfig:
