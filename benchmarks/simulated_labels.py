@@ -4,7 +4,7 @@ non-matches are told, as in the paper's real set.
     .venv/bin/python benchmarks/simulated_labels.py --ct DIR --pairs 100 --out DIR
 
 The films are of people never trained on and look as picture archives make them, under the fixed protocol (windows
-independent of each other). The truth is exact.
+independent of each other). The truth is exact; truth.npz keeps the whole matrices, for scores alone.
 """
 
 import argparse
@@ -57,14 +57,17 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     bench = Bench(ct_volumes(given.ct, "val"), SampleConfig(look="pacs"))
-    studies = []
+    studies, truths = [], {}
     with torch.inference_mode():
         for i, (person, _, sample) in enumerate(
             tqdm(bench.samples(given.pairs, given.seed), total=given.pairs, desc="films")
         ):
             rng = np.random.default_rng([given.seed, i])
-            studies.append(study(f"simulated-{i:03}", person, sample, rng, given.out))
+            name = f"simulated-{i:03}"
+            studies.append(study(name, person, sample, rng, given.out))
+            truths[name] = sample.correspondence.half().numpy()
     write_labels(Labels(studies=tuple(studies)), given.out / "labels.json")
+    np.savez_compressed(given.out / "truth.npz", **truths)
     print(f"{len(studies)} simulated pairs of films: {given.out / 'labels.json'}")
 
 

@@ -179,6 +179,25 @@ TABLE1 = {
 """Source: Dabboussi et al., MICCAI 2025, Table 1 (42 unseen CTs)."""
 
 
+TABLE2 = {
+    "loftr": ("LoFTR", 0.094),
+    "loftr_many": ("LoFTR*", 0.159),
+    "loftr_tuned": ("LoFTR*, fine-tuned", 0.161),
+    "dinov2": ("DINOv2, frozen", 0.017),
+    "dinov2_head": ("DINOv2, frozen, with a head", 0.422),
+    "ours": ("crossray", None),
+    "ours_tuned": ("crossray, fine-tuned", 0.838),
+}
+"""Title, and the AP that the paper reports on its own 347 real pairs. LoFTR*: features compared by their cosine.
+
+Source: Dabboussi et al., MICCAI 2025, Table 2.
+"""
+
+
+PEER_HEAD_RATE = 1e-3
+"""Peak rate of the head on DINOv2, which begins at random."""
+
+
 def _formed(base: TrainConfig, *, most: float = inf, **form: object) -> TrainConfig:
     """The shared configuration without what crossray adds, at `most` at this rate, with another form of the network."""
     matcher = replace(

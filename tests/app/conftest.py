@@ -1,7 +1,11 @@
 """Weights and phantoms as small as they may be, for tests of commands."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from crossray.volumes.volume import Volume
 
@@ -33,3 +37,28 @@ def coarse_phantoms(monkeypatch):
 
     for module in (home, demo, render, synthetic, protocol):
         monkeypatch.setattr(module, "phantom", coarse)
+
+
+@pytest.fixture
+def labels(tmp_path, monkeypatch):
+    """A file of labels of four persons, and a position prior of one sample."""
+    from crossray.app.commands import evaluate
+
+    for name in ("PRIOR_VOLUMES", "PRIOR_SAMPLES"):
+        monkeypatch.setattr(evaluate, name, 1)
+    rng, studies = np.random.default_rng(0), []
+    for person in range(4):
+        files = {view: {"file": f"{person}{view}.png"} for view in "ab"}
+        for film in files.values():
+            grey = rng.integers(0, 255, (90, 60)).astype(np.uint8)
+            Image.fromarray(grey).save(tmp_path / film["file"])
+        said = [
+            {"verdict": verdict, "places": {view: {"point": rng.integers(60, size=2).tolist()} for view in "ab"}}
+            for verdict in ["same"] * 3 + ["different"] * 20
+        ]  # fmt: skip
+        studies.append(
+            {"study": f"s{person}", "person": f"p{person}", "films": files, "labels": said}
+        )
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({"studies": studies}))
+    return path

@@ -2,39 +2,12 @@
 
 import json
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from crossray.app import cli
-from crossray.app.commands import evaluate
 from crossray.models.storage import load_network
 
 pytestmark = pytest.mark.usefixtures("coarse_phantoms")
-PERSONS = 4
-
-
-@pytest.fixture
-def labels(tmp_path, monkeypatch):
-    """A file of labels of four persons, and a position prior of one sample."""
-    for name in ("PRIOR_VOLUMES", "PRIOR_SAMPLES"):
-        monkeypatch.setattr(evaluate, name, 1)
-    rng, studies = np.random.default_rng(0), []
-    for person in range(PERSONS):
-        files = {view: {"file": f"{person}{view}.png"} for view in "ab"}
-        for film in files.values():
-            grey = rng.integers(0, 255, (90, 60)).astype(np.uint8)
-            Image.fromarray(grey).save(tmp_path / film["file"])
-        said = [
-            {"verdict": verdict, "places": {view: {"point": rng.integers(60, size=2).tolist()} for view in "ab"}}
-            for verdict in ["same"] * 3 + ["different"] * 20
-        ]  # fmt: skip
-        studies.append(
-            {"study": f"s{person}", "person": f"p{person}", "films": files, "labels": said}
-        )
-    path = tmp_path / "labels.json"
-    path.write_text(json.dumps({"studies": studies}))
-    return path
 
 
 def run(*arguments: object) -> int:

@@ -310,6 +310,34 @@ def reproduce_table1(
     reproduce_table1(ct, budget.value, row or [], seed, runs, out, options or [])
 
 
+@reproduce.command("table2")
+def reproduce_table2(  # noqa: PLR0913  every network has weights of its own
+    labels: Annotated[Path, typer.Option(help="File of labels across views: docs/labels.md.")],
+    landmarks: Annotated[
+        Path | None, typer.Option(help="Labels of other persons, for the band hit rate alone.")
+    ] = None,
+    ct: CtFolder = None,
+    init: Weights = "small",
+    loftr: Annotated[str, typer.Option(help="Published weights of kornia's LoFTR.")] = "outdoor",
+    dinov2: Annotated[
+        str, typer.Option(help="Published weights of DINOv2: a name of the hub, or a folder.")
+    ] = "facebook/dinov2-giant",
+    draws: Annotated[int, typer.Option(min=1, help="Windows cut of every film.")] = 20,
+    runs: Annotated[
+        Path, typer.Option(help="Folder of our fine-tuning; a killed one resumes there.")
+    ] = Path("runs/table2"),
+    out: Out = Path("results"),
+    options: Annotated[
+        list[str] | None, typer.Argument(help="section.option=value of the fine-tuning.")
+    ] = None,
+) -> None:
+    """Score LoFTR, DINOv2 and crossray on labelled films, before and after fine-tuning on some of the persons."""
+    from crossray.app.commands.table2 import reproduce_table2
+
+    films, peers, folders = (labels, landmarks), (loftr, dinov2), (runs, out)
+    reproduce_table2(films, draws, ct, init, peers, folders, options or [])
+
+
 @app.command("generate")
 def generate(  # noqa: PLR0913  a set has as many sides as it has
     out: Annotated[str, typer.Option(help="Folder of the set, or a URL as s3://bucket/folder.")],

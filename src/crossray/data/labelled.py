@@ -78,6 +78,61 @@ def split_by_person(labels: Labels, seed: int = 0) -> dict[str, list[Study]]:
     }
 
 
+@dataclass(frozen=True, eq=False)
+class LabelledParts:
+    """Labelled studies split by person, as fine-tuning takes them.
+
+    Args:
+        training: Endless samples.
+        validation: Pairs of whole films.
+        test: Pairs of whole films.
+        studies: Of each part, with their films.
+    """
+
+    training: "LabelledFilms"
+    validation: list[tuple[str, str, LabelledPair]]
+    test: list[tuple[str, str, LabelledPair]]
+    studies: Mapping[str, Sequence[LabelledStudy]]
+
+    @classmethod
+    def read(
+        cls, labels: Labels, folder: Path, size: int, patch: int, seed: int
+    ) -> "LabelledParts":
+        """Split labels and read their films.
+
+        Args:
+            labels: At least three persons'.
+            folder: Where the labels lie.
+            size: Side of the network's input.
+            patch: Side of a patch in pixels.
+            seed: Of the split and of all that training draws.
+
+        Raises:
+            InputError: A film that cannot be read, or a part without what it needs.
+        """
+        studies = {
+            name: [LabelledStudy.read(study, folder) for study in part]
+            for name, part in split_by_person(labels, seed).items()
+        }
+        validation, test = (whole_pairs(studies[name], size, patch) for name in ("val", "test"))
+        for name, pairs in (("validation", validation), ("test", test)):
+            if not any(pair.correspondence.any() for _, _, pair in pairs):
+                raise InputError(
+                    f"No one of the {name} persons has a place labelled in two films;"
+                    " label more, or choose another --seed."
+                )
+        training = LabelledFilms(studies["train"], size, patch, seed)
+        if not training.pairs:
+            raise InputError(
+                "No one of the training persons has two films; label more, or choose another --seed."
+            )
+        return cls(training, validation, test, studies)
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{len(part)} of {name}" for name, part in self.studies.items())
+        return f"Studies: {counts}, split by person."
+
+
 class LabelledFilms(Dataset[dict[str, Tensor]]):
     """Endless training samples: each pair of a study's views in turn, in windows, looks and mirrors drawn anew.
 

@@ -88,7 +88,7 @@ def fit_matcher(
         )
     folder = RunFolder(Path(out))
     done = folder.open(config)
-    if done >= config.steps or _stale(folder.judged(), config.patience):
+    if done >= config.steps or stale(folder.judged(), config.patience):
         return FitReport("already finished", done, folder.weights)
     with _quiet():
         seed_everything(config.seed, verbose=False)
@@ -102,11 +102,11 @@ def fit_matcher(
             loader = _loader(config, dataset, done, trainer.global_rank)
             trainer.fit(task, loader, ckpt_path=resume, weights_only=True)
     steps = trainer.global_step
-    ended = steps >= config.steps or _stale(folder.judged(), config.patience)
+    ended = steps >= config.steps or stale(folder.judged(), config.patience)
     return FitReport("finished" if ended else "interrupted", steps, folder.weights)
 
 
-def _stale(scores: Sequence[float], patience: int) -> bool:
+def stale(scores: Sequence[float], patience: int) -> bool:
     """Whether the last `patience` scores brought nothing better than those before."""
     return 0 < patience < len(scores) and max(scores[-patience:]) <= max(scores[:-patience])
 
@@ -161,7 +161,7 @@ class Recorder(Callback):
         due = last or step % self.config.run.checkpoint_every == 0
         if due or stop:
             self._save(trainer, pl_module, due)
-            stop = stop or _stale(self.folder.judged(), self.config.patience)
+            stop = stop or stale(self.folder.judged(), self.config.patience)
         trainer.should_stop = stop
         self.bar.update()
 

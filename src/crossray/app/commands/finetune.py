@@ -19,27 +19,19 @@ from crossray.app.commands.evaluate import benches, position_prior, sample_confi
 from crossray.app.commands.films import square_matcher
 from crossray.data.annotations import read_labels
 from crossray.data.consensus import SelfTaught, consensus
-from crossray.data.labelled import (
-    LabelledFilms,
-    LabelledPair,
-    LabelledStudy,
-    split_by_person,
-    whole_pairs,
-)
+from crossray.data.labelled import LabelledParts, LabelledStudy
 from crossray.errors import InputError
 from crossray.evaluation.hits import BEST, HitReport, band_hits
 from crossray.evaluation.metrics import PositionPrior, bootstrap_difference
-from crossray.evaluation.run import MatcherReport, Tally, null_for_nan
-from crossray.evaluation.slope import slope
+from crossray.evaluation.run import LabelledSample, MatcherReport, Tally, null_for_nan
+from crossray.evaluation.slope import Predict, slope
 from crossray.evaluation.tables import score, with_interval
 from crossray.files import sha256, written_whole
 from crossray.matching import Matcher
 from crossray.matching.matcher import weights_path
-from crossray.models.matcher import MatcherNetwork
 from crossray.recipes import finetune_recipe, self_taught_recipe
 from crossray.training.fit import fit_matcher
 
-Test = Sequence[tuple[str, str, LabelledPair]]
 MOMENTS = ("before", "after")
 
 
@@ -50,31 +42,18 @@ def finetune_matcher(labels: Path, init: str, out: Path, ct: Path | None, words:
     rows, known = form.image_size[0], read_labels(labels)
     data = {"labels": str(labels), "sha256": sha256(labels)}
     config = finetune_recipe(form, str(weights_path(init)), data).changed(words)
-    parts = {
-        name: [LabelledStudy.read(study, labels.parent) for study in studies]
-        for name, studies in split_by_person(known, config.seed).items()
-    }
-    validation, test = (whole_pairs(parts[name], rows, form.patch) for name in ("val", "test"))
-    for name, pairs in (("validation", validation), ("test", test)):
-        if not any(pair.correspondence.any() for _, _, pair in pairs):
-            raise InputError(
-                f"No one of the {name} persons has a place labelled in two films; label more, or choose another --seed."
-            )
-    samples = LabelledFilms(parts["train"], rows, form.patch, config.seed)
-    if not samples.pairs:
-        raise InputError(
-            "No one of the training persons has two films; label more, or choose another --seed."
-        )
-    counts = ", ".join(f"{len(studies)} of {name}" for name, studies in parts.items())
-    print(f"Studies: {counts}, split by person.", flush=True)
-    report = fit_matcher(config, samples, out, lambda network: _ap(network, validation))
+    parts = LabelledParts.read(known, labels.parent, rows, form.patch, config.seed)
+    print(parts, flush=True)
+    report = fit_matcher(
+        config, parts.training, out, lambda network: labelled_ap(network, parts.validation)
+    )
     print(report)
     if report.outcome == "interrupted":
         return
     after = Matcher.load(report.weights)
     _, training = benches(ct, sample_config(before.network))
     prior = position_prior(training, config.seed)
-    _compare(before, after, parts["test"], test, prior, out / "report.json")
+    _compare(before, after, parts, prior, out / "report.json")
 
 
 def teach_itself(unlabelled: Path, init: str, out: Path, words: list[str]) -> None:
@@ -96,27 +75,22 @@ def teach_itself(unlabelled: Path, init: str, out: Path, words: list[str]) -> No
     print(fit_matcher(config, SelfTaught(agreed, size, form.patch, config.seed), out))
 
 
-def _ap(network: MatcherNetwork, pairs: Test) -> float:
+def labelled_ap(predict: Predict, pairs: Sequence[LabelledSample]) -> float:
     """Average precision over the labelled pairs of patches of whole films."""
     with torch.inference_mode():
-        return Tally.of(network, pairs).pooled.scores.compute().ap
+        return Tally.of(predict, pairs).pooled.scores.compute().ap
 
 
 def _compare(
-    before: Matcher,
-    after: Matcher,
-    studies: Sequence[LabelledStudy],
-    test: Test,
-    prior: PositionPrior,
-    path: Path,
+    before: Matcher, after: Matcher, parts: LabelledParts, prior: PositionPrior, path: Path
 ) -> None:
     """Score both on the test persons, write report.json and print the table."""
     size = before.network.config.image_size[0]
-    films = [(each.study, each.films) for each in studies]
+    films = [(each.study, each.films) for each in parts.studies["test"]]
     tallies, hits = [], []
     for matcher in (before, after):
         with torch.inference_mode():
-            tallies.append(Tally.of(matcher.network, test, prior))
+            tallies.append(Tally.of(matcher.network, parts.test, prior))
         with suppress(InputError):  # labels that are boxes name no point to ask for
             hits.append(band_hits(matcher.network, films, prior, size=size))
     reports = [tally.report(slope(prior, []), {}) for tally in tallies]
