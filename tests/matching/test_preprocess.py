@@ -14,24 +14,26 @@ sides = st.integers(32, 300)
 def test_a_tall_film_by_hand():
     """64 x 32 into 16 x 16: a quarter of the size, 8 columns of film between 4 and 4 of padding."""
     film = torch.arange(32.0).repeat(64, 1)
-    image, field = fit_film(film, (16, 16))
+    image, field, _ = fit_film(film, (16, 16))
     assert image.shape == (16, 16)
     assert field == (0.0, -16.0, 64.0, 48.0)
     assert torch.equal(image[:, :4], image[:, 4:5].expand(-1, 4))
     assert torch.equal(image[:, 12:], image[:, 11:12].expand(-1, 4))
-    assert torch.all(image[:, 4:11] < image[:, 5:12])
+    assert torch.all(
+        image[:, 4:10] < image[:, 5:11]
+    )  # the brightest column is bare and sets no contrast
 
 
 def test_a_wide_film_by_hand():
     film = torch.arange(32.0)[:, None].repeat(1, 64)
-    image, field = fit_film(film, (16, 16))
+    image, field, _ = fit_film(film, (16, 16))
     assert field == (-16.0, 0.0, 48.0, 64.0)
     assert torch.equal(image[:4], image[4:5].expand(4, -1))
 
 
 def test_a_film_of_the_fields_size_stays_itself():
     film = torch.rand(64, 64)
-    image, field = fit_film(film, (64, 64))
+    image, field, _ = fit_film(film, (64, 64))
     assert field == (0.0, 0.0, 64.0, 64.0)
     assert torch.allclose(image, normalise(film))
 
@@ -39,7 +41,7 @@ def test_a_film_of_the_fields_size_stays_itself():
 @given(rows=sides, columns=sides)
 def test_the_field_holds_the_film_and_keeps_its_aspect(rows, columns):
     film = torch.rand(rows, columns)
-    image, field = fit_film(film, (64, 64))
+    image, field, _ = fit_film(film, (64, 64))
     assert image.shape == (64, 64)
     assert 0 <= image.min() <= image.max() <= 1
     assert field.row0 <= 0
@@ -49,6 +51,23 @@ def test_the_field_holds_the_film_and_keeps_its_aspect(rows, columns):
     row_step, column_step = (field.row1 - field.row0) / 64, (field.column1 - field.column0) / 64
     # The shorter side is rounded to whole pixels of the field.
     assert row_step / column_step == pytest.approx(1.0, abs=0.5 * 300 / 32 / 64 * 2)
+
+
+def test_a_shutter_sets_no_contrast():
+    film = 0.1 + 0.5 * torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
+    shut = film.clone()
+    shut[:, 40:] = 1
+    fitted = fit_film(shut, (64, 64))
+    assert fitted.seen[:, :40].all()
+    assert not fitted.seen[:, 40:].any()
+    assert torch.allclose(fitted.image[:, :40], normalise(film[:, :40]), atol=0.01)
+    assert fitted.seen_patches((4, 4)).tolist() == [True, True, True, False] * 4
+
+
+def test_a_film_of_two_greys_is_bare_nowhere():
+    film = torch.zeros(64, 64)
+    film[:, 30:] = 1
+    assert fit_film(film, (64, 64)).seen.all()
 
 
 @given(gain=st.floats(0.01, 1000), offset=st.floats(-100, 100))

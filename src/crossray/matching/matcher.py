@@ -15,7 +15,7 @@ from crossray.data.radiographs import Radiograph, read_radiograph
 from crossray.errors import InputError
 from crossray.evaluation.calibration import Calibration
 from crossray.matching.matches import Matches
-from crossray.matching.preprocess import Field, fit_film
+from crossray.matching.preprocess import fit_film
 from crossray.models.matcher import MatcherNetwork
 from crossray.models.storage import load_network
 
@@ -99,18 +99,14 @@ class Matcher:
         grid = form.patches if grid is None else self._checked(grid)
         size = (grid[0] * form.patch, grid[1] * form.patch)
         fitted = [fit_film(radiograph.pixels, size, radiograph.name) for radiograph in radiographs]
-        fields = tuple(field for _, field in fitted)
-        on_film = [
-            patches_on_film(field, radiograph.pixels, grid)
-            for field, radiograph in zip(fields, radiographs, strict=True)
-        ]
         correspondence = self._correspondence(
-            torch.stack([image for image, _ in fitted]), torch.stack(on_film)
+            torch.stack([film.image for film in fitted]),
+            torch.stack([film.seen_patches(grid) for film in fitted]),
         )
         return Matches(
             correspondence=correspondence,
             grid=grid,
-            fields=fields,
+            fields=tuple(film.field for film in fitted),
             images=tuple(radiograph.pixels for radiograph in radiographs),
             names=_distinct([radiograph.name for radiograph in radiographs]),
             weights=self.name,
@@ -129,11 +125,11 @@ class Matcher:
 
     @torch.no_grad()
     def _correspondence(
-        self, images: Float[Tensor, "view row column"], on_film: Bool[Tensor, "view patch"]
+        self, images: Float[Tensor, "view row column"], seen: Bool[Tensor, "view patch"]
     ) -> Float[Tensor, "view view patch patch"]:
-        """The network's answer on the CPU; patches beside their film are not looked at."""
+        """The network's answer on the CPU; patches that show nothing are not looked at."""
         device = next(self.network.parameters()).device
-        matrix = self.network(images[None].to(device), on_film[None].to(device))
+        matrix = self.network(images[None].to(device), seen[None].to(device))
         return matrix[0].float().cpu()
 
 
@@ -156,19 +152,6 @@ def weights_path(weights: str | Path) -> Path:
             f"There are no weights {weights}; give {' or '.join(BUNDLED)} or the path of a .safetensors file."
         )
     return path
-
-
-def patches_on_film(
-    field: Field, pixels: Float[Tensor, "row column"], grid: tuple[int, int]
-) -> Bool[Tensor, " patch"]:
-    """Which patches (row-major) share area with the film; the others see nothing but its padding."""
-    rows, columns = pixels.shape
-    row = torch.linspace(field.row0, field.row1, grid[0] + 1, dtype=torch.float64)
-    column = torch.linspace(field.column0, field.column1, grid[1] + 1, dtype=torch.float64)
-    tiny = 1e-6
-    down = (row[1:] > tiny) & (row[:-1] < rows - tiny)
-    across = (column[1:] > tiny) & (column[:-1] < columns - tiny)
-    return (down[:, None] & across[None, :]).flatten()
 
 
 def _as_radiograph(film: Film, number: int) -> Radiograph:

@@ -4,18 +4,21 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 DARKEST, BRIGHTEST = 0.01, 0.99
 """Quantiles of an image that become 0 and 1, in rendering and in matching films alike."""
 
 
-def stretch(image: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:
-    """Map the 1 % and 99 % quantiles to 0 and 1 and clip; an image of one single value becomes 0."""
+def stretch(
+    image: Float[Tensor, "row column"], within: Bool[Tensor, "row column"] | None = None
+) -> Float[Tensor, "row column"]:
+    """Map the 1 % and 99 % quantiles (of the pixels `within`) to 0 and 1 and clip; an image of one value becomes 0."""
+    counted = image if within is None else image[within]
     values = np.partition(
-        image.numpy().ravel(),
-        ranks := [round(q * (image.numel() - 1)) for q in (DARKEST, BRIGHTEST)],
+        counted.numpy().ravel(),
+        ranks := [round(q * (counted.numel() - 1)) for q in (DARKEST, BRIGHTEST)],
     )
     low, high = float(values[ranks[0]]), float(values[ranks[1]])
     if high <= low:
