@@ -14,14 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from crossray.data.decoding import MAX_PIXELS, check_inflated, decode
 from crossray.errors import InputError
 from crossray.geometry.dicom import PixelKind, read_geometry
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
-
-MAX_PIXELS = 100_000_000
-"""Images beyond 100 megapixels are refused before they are decoded: no radiograph is that large."""
 
 _DICOM_SUFFIXES = {".dcm", ".dicom", ".dic", ".ima"}
 
@@ -133,6 +131,7 @@ def _read_dicom(path: Path) -> Radiograph:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # header details that do not matter to the image
         try:
+            check_inflated(path)
             dataset = pydicom.dcmread(path, force=True)
             values = _displayed(dataset, path)
         except InputError:
@@ -159,7 +158,7 @@ def _displayed(dataset: "Dataset", path: Path) -> np.ndarray:
             f"{path} is no DICOM image (it holds no pixels); name the image file of this view."
         )
     _check_size(path, dataset.Columns, dataset.Rows, int(dataset.get("NumberOfFrames") or 1))
-    stored = _decode(dataset, path)
+    stored = decode(dataset, path)
     if stored.ndim == 3:
         return _grey(stored)
     values = apply_modality_lut(stored, dataset)
@@ -173,20 +172,6 @@ def _displayed(dataset: "Dataset", path: Path) -> np.ndarray:
     if (padding := dataset.get("PixelPaddingValue")) is not None and not (stored == padding).all():
         shown[stored == padding] = shown[stored != padding].min()
     return shown
-
-
-def _decode(dataset: "Dataset", path: Path) -> np.ndarray:
-    """Stored pixel values, decompressed; an encoding without a decoder is named in the refusal."""
-    try:
-        return dataset.pixel_array
-    except Exception as error:
-        syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
-        if syntax is None or not syntax.is_compressed:
-            raise
-        raise InputError(
-            f"{path} is encoded as {syntax.name} and cannot be decoded here; convert it to an uncompressed or"
-            " losslessly compressed transfer syntax (for example with gdcmconv --raw or dcmdjpeg)."
-        ) from error
 
 
 def _grey(colour: np.ndarray) -> np.ndarray:

@@ -1,0 +1,143 @@
+"""Encodings of DICOM: the same pixels out of each, and nothing that damaged or hostile files could do."""
+
+import io
+import struct
+import tracemalloc
+
+import numpy as np
+import pydicom
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from crossray.data import decoding
+from crossray.data.radiographs import read_radiograph
+from crossray.errors import InputError
+
+ENCODINGS = {"rle": RLELossless, "j2k": JPEG2000Lossless, "jls": JPEGLSLossless}
+
+
+def film() -> np.ndarray:
+    """Something round with grain, 40 x 50."""
+    down, right = np.mgrid[-20:20, -25:25]
+    grain = np.random.default_rng(0).integers(0, 200, (40, 50))
+    return (np.hypot(down, right) * 300 + grain).astype(np.uint16)
+
+
+def dicom(syntax: str = ExplicitVRLittleEndian) -> bytes:
+    """A radiograph in an encoding."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1", "1.2.3"
+    dataset.Rows, dataset.Columns = film().shape
+    dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 0
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit = 15
+    dataset.PixelData = film().tobytes()
+    dataset["PixelData"].VR = "OW"
+    if syntax in ENCODINGS.values():
+        dataset.compress(syntax, generate_instance_uid=False)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def picture(form: str) -> bytes:
+    """The film as PNG, TIFF or JPEG."""
+    buffer = io.BytesIO()
+    grey = film() if form != "jpeg" else (film() // 64).astype(np.uint8)
+    Image.fromarray(grey).save(buffer, form)
+    return buffer.getvalue()
+
+
+SEEDS = {name: dicom(syntax) for name, syntax in ENCODINGS.items()}
+SEEDS |= {form: picture(form) for form in ("png", "tiff", "jpeg")} | {"raw": dicom()}
+
+
+def refusal(path) -> str:
+    with pytest.raises(InputError) as caught:
+        read_radiograph(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_the_same_pixels_out_of_every_encoding(tmp_path, name):
+    (tmp_path / "a.dcm").write_bytes(SEEDS[name])
+    (tmp_path / "raw.dcm").write_bytes(SEEDS["raw"])
+    a, raw = (read_radiograph(tmp_path / f"{which}.dcm").pixels for which in ("a", "raw"))
+    assert torch.equal(a, raw)
+
+
+@pytest.mark.parametrize(
+    ("name", "marker", "offset", "form"),
+    [("j2k", b"\xff\x4f\xff\x51", 8, ">II"), ("jls", b"\xff\xf7", 5, ">HH")],
+)
+def test_a_stream_that_asks_for_gigabytes_is_not_decoded(tmp_path, name, marker, offset, form):
+    hostile = bytearray(SEEDS[name])
+    struct.pack_into(form, hostile, hostile.index(marker) + offset, 60_000, 60_000)
+    (tmp_path / "a.dcm").write_bytes(hostile)
+    tracemalloc.start()
+    try:
+        assert "40 x 50 pixels and its image 60000 x 60000" in refusal(tmp_path / "a.dcm")
+        assert tracemalloc.get_traced_memory()[1] < 30e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_deflated_file_is_read_and_a_bomb_is_not(tmp_path, monkeypatch):
+    path = tmp_path / "a.dcm"
+    path.write_bytes(dicom(DeflatedExplicitVRLittleEndian))
+    (tmp_path / "raw.dcm").write_bytes(SEEDS["raw"])
+    assert torch.equal(read_radiograph(path).pixels, read_radiograph(tmp_path / "raw.dcm").pixels)
+    bomb = pydicom.dcmread(path)
+    bomb.add_new(0x00091010, "OB", b"\0" * 100_000)
+    bomb.save_as(path)
+    assert path.stat().st_size < 10_000
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 30_000)
+    assert "inflates to more than any radiograph" in refusal(path)
+
+
+@st.composite
+def damages(draw):
+    """A file's name, and its bytes changed, cut out, put in or filled in a few places."""
+    name = draw(st.sampled_from(sorted(set(SEEDS) - {"jls"})))  # CharLS may take long to give up
+    content = bytearray(SEEDS[name])
+    for _ in range(draw(st.integers(1, 5))):
+        at = draw(st.integers(0, len(content) - 1))
+        length = draw(st.integers(0, 8))
+        content[at : at + length] = draw(st.binary(max_size=8) | st.just(b"\xff\xff\xff\x7f"))
+        if draw(st.integers(0, 7)) == 0:
+            content = content[: at + 1]
+    return name, bytes(content)
+
+
+@given(damages())
+def test_damaged_files_are_read_or_refused(tmp_path_factory, damaged):
+    name, content = damaged
+    path = (
+        tmp_path_factory.mktemp("damaged")
+        / f"film.{'dcm' if name in {*ENCODINGS, 'raw'} else name}"
+    )
+    path.write_bytes(content)
+    try:
+        pixels = read_radiograph(path).pixels
+    except InputError:
+        refusal(path)
+    else:
+        assert 0 == pixels.min() < pixels.max() == 1
