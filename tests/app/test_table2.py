@@ -42,7 +42,8 @@ def test_a_small_table(capfd, tmp_path, labels, weights):
         assert row["labelled"]["prevalence"] == pytest.approx(3 / 23)
         assert row["whole"]["prevalence"] == pytest.approx(1 / 256**2)
         assert row["hits"]["chance"] == 0.1
-        assert len(row["landmarks"]["studies"]) == 1
+        assert len(row["landmark_hits"]["studies"]) == 1
+        assert row["landmarks"]["pairs"] == 1
     assert rows["LoFTR"]["labelled"] is None
     assert rows["LoFTR"]["published"] == 0.094
     text = (tmp_path / "out/table2.md").read_text()

@@ -314,7 +314,7 @@ def reproduce_table1(
 def reproduce_table2(  # noqa: PLR0913  every network has weights of its own
     labels: Annotated[Path, typer.Option(help="File of labels across views: docs/labels.md.")],
     landmarks: Annotated[
-        Path | None, typer.Option(help="Labels of other persons, for the band hit rate alone.")
+        Path | None, typer.Option(help="Labels of others, of which none learns.")
     ] = None,
     ct: CtFolder = None,
     init: Weights = "small",

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from crossray.data.labelled import LabelledPair, LabelledStudy
+from crossray.data.labelled import LabelledPair, LabelledStudy, whole_pairs
 from crossray.errors import InputError
 from crossray.evaluation.hits import BEST, HitReport, band_hits
 from crossray.evaluation.metrics import PositionPrior
@@ -34,7 +34,8 @@ class FilmScores:
         labelled: Over the labelled pairs of patches; None where there are no scores.
         whole: Over all pairs of patches, where the truth is known.
         hits: Band hit rates on the test films.
-        landmarks: Band hit rates on other films, of which no one learned.
+        landmarks: Over the labelled pairs of patches of other films, of which no one learned.
+        landmark_hits: Band hit rates on these.
     """
 
     title: str
@@ -43,7 +44,8 @@ class FilmScores:
     labelled: MatcherReport | None = None
     whole: MatcherReport | None = None
     hits: HitReport | None = None
-    landmarks: HitReport | None = None
+    landmarks: MatcherReport | None = None
+    landmark_hits: HitReport | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class FilmBench:
         prior: The position prior.
         size: Side of the windows of the band hit rate.
         truths: The whole matrix of the one pair of films, by study, as far as known.
-        landmarks: Other studies for the band hit rate.
+        landmarks: Other studies, of which no one learned.
         draws: Windows a study for the band hit rate.
     """
 
@@ -70,6 +72,8 @@ class FilmBench:
 
     def scores(self, predict: Predict, title: str, published: float | None) -> FilmScores:
         """Score one matcher; films whose labels are no points have no band hit rate."""
+        patch = self.size // round(self.test[0][2].known.shape[-1] ** 0.5)
+        others = whole_pairs(self.landmarks, self.size, patch)
         whole = [
             (person, name, replace(pair, correspondence=truth, known=torch.ones_like(pair.known)))
             for person, name, pair in self.test
@@ -81,7 +85,8 @@ class FilmBench:
             labelled=self._report(predict, self.test),
             whole=self._report(predict, whole) if whole else None,
             hits=self._hits(predict, self.studies),
-            landmarks=self._hits(predict, self.landmarks),
+            landmarks=self._report(predict, others) if others else None,
+            landmark_hits=self._hits(predict, self.landmarks),
         )
 
     def _report(
@@ -99,41 +104,43 @@ class FilmBench:
 
 _HEADER = (
     "", "AP, labelled pairs (95 %)", "AP, all pairs (95 %)", "band hit rate (95 %)",
-    "band hit rate, landmarks (95 %)", "published AP",
+    "landmarks: AP (95 %)", "landmarks: band hit rate (95 %)", "published AP",
 )  # fmt: skip
 
 
 def films_markdown(rows: Sequence[FilmScores]) -> str:
     """The rows as a table, with chance, the position prior and the same height below."""
     cells = [_cells(row) for row in rows]
-    if scored := [row for row in rows if row.labelled is not None]:
-        first = scored[0]
-        aps = (first.labelled, first.whole)
-        hits = (first.hits, first.landmarks)
-        for title, of_report, of_hits in (
-            ("position prior", "prior_ap", "prior"),
-            ("same height", "", "same_height"),
-            ("chance", "prevalence", "chance"),
-        ):
-            left = [score(getattr(each, of_report, nan)) if each else "" for each in aps]
-            right = [score(getattr(each, of_hits)) if each else "" for each in hits]
-            cells.append((title, *left, *right, ""))
+    first = next((row for row in rows if row.labelled is not None), FilmScores("", None))
+    for title, of_matching, of_hits in (
+        ("position prior", "prior_ap", "prior"),
+        ("same height", "", "same_height"),
+        ("chance", "prevalence", "chance"),
+    ):
+        names = (of_matching, of_matching, of_hits, of_matching, of_hits)
+        scores = [getattr(each, name, nan) for each, name in zip(_parts(first), names, strict=True)]
+        cells.append((title, *map(score, scores), ""))
     notes = [f"{row.title}: {row.missing}" for row in rows if row.missing]
     return markdown(_HEADER, cells) + "".join(f"\n{note}\n" for note in dict.fromkeys(notes))
 
 
+def _parts(row: FilmScores) -> tuple[MatcherReport | HitReport | None, ...]:
+    return row.labelled, row.whole, row.hits, row.landmarks, row.landmark_hits
+
+
 def _cells(row: FilmScores) -> tuple[str, ...]:
-    aps = [
-        with_interval(each.ap, each.ap_low, each.ap_high) if each else ""
-        for each in (row.labelled, row.whole)
-    ]
-    hits = [
-        with_interval(each.matcher, each.low, each.high) if each else ""
-        for each in (row.hits, row.landmarks)
-    ]
+    cells = [_cell(each) for each in _parts(row)]
     if row.missing:
-        aps[0] = "not to be had"
-    return (row.title, *aps, *hits, "" if row.published is None else score(row.published))
+        cells[0] = "not to be had"
+    return (row.title, *cells, "" if row.published is None else score(row.published))
+
+
+def _cell(report: MatcherReport | HitReport | None) -> str:
+    if report is None:
+        return ""
+    if isinstance(report, HitReport):
+        return with_interval(report.matcher, report.low, report.high)
+    return with_interval(report.ap, report.ap_low, report.ap_high)
 
 
 def draw_films(rows: Sequence[FilmScores], path: Path) -> None:
@@ -156,7 +163,8 @@ def draw_films(rows: Sequence[FilmScores], path: Path) -> None:
             left.plot([low, high], [place] * 2, color="#0b5fff")
             left.plot(row.labelled.ap, place, "o", color="#0b5fff")
             left.axvline(row.labelled.prevalence, color="#999999", ls=":")
-        for hits, shift, colour in ((row.hits, -0.1, "#0b5fff"), (row.landmarks, 0.1, "#e07a00")):
+        both = ((row.hits, -0.1, "#0b5fff"), (row.landmark_hits, 0.1, "#e07a00"))
+        for hits, shift, colour in both:
             if hits is not None:
                 right.plot([hits.low, hits.high], [place + shift] * 2, color=colour)
                 right.plot(hits.matcher, place + shift, "o", color=colour)
