@@ -14,10 +14,10 @@ CODE := src tests benchmarks docs/pictures.py
 demo: $(VENV)/.base
 	$(BIN)/crossray demo --out out/demo
 
-# The picture of the README is what the demo shows.
-picture: demo
-	mkdir -p docs/images
-	cp out/demo/matches.png docs/images/readme.png
+# The picture of the README: make picture FILMS="normal-knee-ap.jpg normal-knee-lateral.jpg" (docs/data.md).
+picture: $(VENV)/.base
+	$(BIN)/crossray match $(FILMS) --out out/readme
+	$(BIN)/python -c "from PIL import Image as I; I.open('out/readme/matches.png').convert('RGB').quantize(200).save('docs/images/readme.png', optimize=True)"
 
 # The pictures of the other pages.
 pictures: $(VENV)/.base
