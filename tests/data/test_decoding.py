@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGLSLossless,
     RLELossless,
 )
@@ -82,6 +84,19 @@ def test_the_same_pixels_out_of_every_encoding(tmp_path, name):
     (tmp_path / "raw.dcm").write_bytes(SEEDS["raw"])
     a, raw = (read_radiograph(tmp_path / f"{which}.dcm").pixels for which in ("a", "raw"))
     assert torch.equal(a, raw)
+
+
+def test_jpeg_baseline(tmp_path):
+    dataset = pydicom.dcmread(io.BytesIO(SEEDS["raw"]))
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit = 7
+    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    dataset.PixelData = encapsulate([SEEDS["jpeg"]])
+    dataset["PixelData"].VR = "OB"
+    dataset.save_as(tmp_path / "a.dcm")
+    (tmp_path / "a.jpeg").write_bytes(SEEDS["jpeg"])
+    a, plain = (read_radiograph(tmp_path / f"a.{suffix}").pixels for suffix in ("dcm", "jpeg"))
+    assert torch.equal(a, plain)
 
 
 @pytest.mark.parametrize(
