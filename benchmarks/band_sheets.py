@@ -1,6 +1,6 @@
 """Sheets of real studies to look at: points asked for in one film, and their bands in the other.
 
-    .venv/bin/python benchmarks/band_sheets.py films.json --out DIR [--weights small]
+    .venv/bin/python benchmarks/band_sheets.py films.json --out DIR [--weights small] [--studies NAME ...]
 
 films.json is a file of labels (benchmarks/landmarks.py, benchmarks/wrists.py). Where places were labelled the first
 three are asked for, and a ring shows where they truly lie; otherwise the places that match best at three heights. What
@@ -92,10 +92,13 @@ def main() -> None:
     parser.add_argument("films", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--weights", default="small")
+    parser.add_argument("--studies", nargs="*", help="only these")
     given = parser.parse_args()
     matcher = Matcher.load(given.weights)
     pictures = []
     for study in read_labels(given.films).studies:
+        if given.studies and study.study not in given.studies:
+            continue
         folder = given.films.parent
         films = {view: read_radiograph(folder / film.file) for view, film in study.films.items()}
         pictures += [pair_picture(study, views, films, matcher) for views in combinations(films, 2)]
