@@ -144,7 +144,7 @@ def _cell(report: MatcherReport | HitReport | None) -> str:
 
 
 def draw_films(rows: Sequence[FilmScores], path: Path) -> None:
-    """AP of the labelled pairs and band hit rates, one line a row, above chance, as a PNG."""
+    """AP of the labelled pairs and band hit rates, one line a row, beside chance (dotted), as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -155,9 +155,8 @@ def draw_films(rows: Sequence[FilmScores], path: Path) -> None:
         if row.published is not None:
             left.plot(row.published, place, "D", mfc="none", color="#777777")
         if row.missing:
-            left.text(
-                0.5, place, "weights not to be had", color="#777777", ha="center", va="center"
-            )
+            text = {"color": "#777777", "ha": "right", "va": "center"}
+            left.text(0.98, place, "weights not to be had", text)
         if row.labelled is not None:
             low, high = row.labelled.ap_low, row.labelled.ap_high
             left.plot([low, high], [place] * 2, color="#0b5fff")
@@ -170,11 +169,7 @@ def draw_films(rows: Sequence[FilmScores], path: Path) -> None:
                 right.plot(hits.matcher, place + shift, "o", color=colour)
     left.set_yticks(range(len(rows)), [row.title for row in rows])
     left.invert_yaxis()
-    left.set(
-        xlim=(0, 1), xlabel="AP of labelled pairs (diamonds: published, other films; dots: chance)"
-    )
+    left.set(xlim=(0, 1), xlabel="AP of labelled pairs\ndiamonds: published, on other films")
+    right.set(xlim=(0, 1), xlabel="band hit rate\nblue: test films; orange: landmarks of others")
     right.axvline(BEST, color="#999999", ls=":")
-    right.set(
-        xlim=(0, 1), xlabel="band hit rate (blue: test films; orange: landmarks; dots: chance)"
-    )
     figure.savefig(path, format="png", dpi=110)

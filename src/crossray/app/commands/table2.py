@@ -119,7 +119,7 @@ def _peer(kind: type[AnyPeer], weights: str, **options: bool) -> AnyPeer:
             f"{error.name} is not installed: pip install 'crossray[baselines]'."
         ) from error
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
+        reason = str(error).strip().split("\n")[0].split(". ")[0].rstrip(".")
         raise PeerMissing(f"the weights {weights} cannot be had here ({reason}).") from error
 
 
