@@ -377,6 +377,28 @@ def verify(url: Annotated[str, typer.Argument(help="Folder or URL of a set.")]) 
     prove_set(url)
 
 
+@app.command("view")
+def view(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Films of one limb, a folder of studies, a rendering, or labels."),
+    ] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option(help="Bundled name or file; repeat to compare: small.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="File of labels; crossray-labels.json beside the films.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address; any but loopback needs a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8737,
+    browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
+) -> None:
+    """Look at films side by side in a browser, point, and label across views."""
+    from crossray.app.commands.view import view
+
+    view(paths or [], weights or ["small"], labels, host, port, browser)
+
+
 @app.command("doctor")
 def doctor() -> None:
     """Say whether everything crossray needs is there and works."""

@@ -40,7 +40,7 @@ def write_matches(matches: Matches, directory: Path, truth: Tensor | None = None
             f"The truth has shape {tuple(truth.shape)} and the matches {tuple(matches.correspondence.shape)};"
             " they must be of the same views and patches."
         )
-    _write_arrays(matches, directory / FILES[0])
+    write_arrays(matches, directory / FILES[0])
     text = json.dumps({**matches.summary(), "files": list(FILES)}, indent=2)
     (directory / FILES[1]).write_text(text + "\n", encoding="utf-8")
     _write_figure(matches, directory / FILES[2], truth)
@@ -74,7 +74,7 @@ def all_or_none(directory: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_arrays(matches: Matches, path: Path) -> None:
+def write_arrays(matches: Matches, path: Path) -> None:
     """The arrays a program reads: correspondence, grid and film size of every view, and boxes of the patches."""
     np.savez_compressed(
         path,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from crossray.app.commands.evaluate import sample_config, save
-from crossray.app.commands.render import Geometry, write_png
+from crossray.app.commands.render import Geometry, write_png, write_truth
 from crossray.correspondence import correspondence
 from crossray.data.radiographs import Radiograph
 from crossray.data.sample import prepare
@@ -31,8 +31,10 @@ def demo(out: Path, limb: str, weights: str, pairs: int, seed: int) -> None:
     matches, truth = match_phantom(matcher, limb, seed)
     report = score_phantoms(matcher, pairs, seed)
     with all_or_none(out) as partial:
-        for name, image in zip(VIEWS, matches.images, strict=True):
-            write_png(partial / f"{limb}-{name.lower()}.png", image)
+        names = [f"{limb}-{name.lower()}.png" for name in VIEWS]
+        for name, image in zip(names, matches.images, strict=True):
+            write_png(partial / name, image)
+        write_truth(partial / "correspondence.npz", truth, names, matches.image_size[0])
         write_matches(matches, partial, truth)
         save(report, partial / "scores.json")
     print(f"On {report.pairs} pairs of views of {VOLUMES} phantoms no training has seen:")

@@ -1,6 +1,8 @@
 """`crossray render`: radiographs of a CT or a phantom, with cameras and truth."""
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -150,17 +152,12 @@ def render(
     images = render_radiographs(volume, cameras, seed=seed, look=look)
     truth = correspondence(volume, cameras, patch=PATCH)
     with all_or_none(out) as partial:
-        for view, image in enumerate(images):
-            write_png(partial / f"view-{view}.png", image)
+        names = [f"view-{view}.png" for view in range(len(images))]
+        for name, image in zip(names, images, strict=True):
+            write_png(partial / name, image)
         write_sheet(partial / "sheet.png", images)
         (partial / "cameras.json").write_text(_cameras_json(cameras, geometry, volume, seed))
-        np.savez_compressed(
-            partial / "correspondence.npz",
-            correspondence=truth.numpy(),
-            visibility=visibility(truth).numpy(),
-            grid=np.array([[geometry.size // PATCH] * 2] * len(cameras)),
-            image_size=np.array([cameras.size] * len(cameras)),
-        )
+        write_truth(partial / "correspondence.npz", truth, names, cameras.size)
     print(
         f"Rendered {len(cameras)} views of {volume.name}, {geometry.field_of(volume):.0f} mm wide:"
     )
@@ -175,6 +172,19 @@ def write_png(path: Path, image: Float[Tensor, "row column"]) -> None:
     from PIL import Image
 
     Image.fromarray((image.clamp(0, 1) * 65535).round().numpy().astype(np.uint16)).save(path)
+
+
+def write_truth(path: Path, truth: Tensor, names: Sequence[str], size: tuple[int, int]) -> None:
+    """The true matrix of rendered views, what becomes of each patch, and the files it is of."""
+    side = math.isqrt(truth.shape[-1])
+    np.savez_compressed(
+        path,
+        correspondence=truth.numpy(),
+        visibility=visibility(truth).numpy(),
+        grid=np.array([[side, side]] * len(names)),
+        image_size=np.array([size] * len(names)),
+        files=np.array(names),
+    )
 
 
 def write_sheet(path: Path, images: Float[Tensor, "view row column"]) -> None:

@@ -1,0 +1,65 @@
+"""`crossray view`: the server started, its page opened."""
+
+import os
+import secrets
+import socket
+import threading
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from crossray.app.server.application import create_app, serve
+from crossray.app.server.folders import studies_in
+from crossray.app.server.security import Address
+from crossray.app.server.session import Session
+from crossray.errors import InputError
+
+TOKEN = "CROSSRAY_TOKEN"
+"""Environment variable with the token other addresses than loopback need; one is made where it is not set."""
+
+
+def view(
+    paths: Sequence[Path],
+    weights: Sequence[str],
+    labels: Path | None,
+    host: str,
+    port: int,
+    browser: bool,
+) -> None:
+    """Serve studies until told to stop."""
+    given = studies_in(paths)
+    address = _address(host, port)
+    session = Session(weights, given)
+    try:
+        threading.Thread(target=session.decoder.start, daemon=True).start()
+        url = f"http://{f'[{host}]' if ':' in host else host}:{address.port}/"
+        secret = f"?token={address.token}" if address.token else ""
+        print(f"{len(given)} {'study' if len(given) == 1 else 'studies'}. Open {url}{secret}")
+        print("Ctrl-C ends it and deletes what was uploaded.", flush=True)
+        if browser:
+            threading.Timer(0.8, webbrowser.open, [url + secret]).start()
+        serve(create_app(session), address, session)
+    finally:
+        session.close()
+
+
+def _address(host: str, port: int) -> Address:
+    """Where to listen; a free port where none is asked for, and a token beyond loopback.
+
+    Raises:
+        InputError: The address is none of this machine's, or the port is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            port = probe.getsockname()[1]
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"{host}:{port} cannot be listened on ({error}); choose another --port, or --port 0 for a free one."
+        ) from None
+    address = Address(host, port)
+    if address.loopback:
+        return address
+    return Address(host, port, os.environ.get(TOKEN) or secrets.token_urlsafe(24))

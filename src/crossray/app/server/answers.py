@@ -1,0 +1,155 @@
+"""What one set of weights, or the truth, says of a study: asked for a point, it answers with bands or declines."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, Field
+from torch import Tensor
+
+from crossray.evaluation.judged import strength
+from crossray.matching import Matches
+from crossray.matching.preprocess import Field as Frame
+
+UNRELATED = 0.2
+"""Probability of showing one limb below which no band is shown between two films."""
+UNSURE = 0.25
+"""Probability of the likeliest patch below which no band is shown."""
+COVERAGE = 0.9
+
+
+class Cell(BaseModel):
+    """A patch of a band."""
+
+    box: tuple[float, float, float, float] = Field(
+        description="First row and column, end row and column; edges, in the film's pixels."
+    )
+    probability: float
+
+
+class Band(BaseModel):
+    """Where a point of one view lies in another."""
+
+    view: int
+    found: bool = Field(description="False: no confident match, and no band to believe.")
+    reason: str = Field("", description="Why there is none.")
+    probability: float = Field(description="Of the likeliest patch.")
+    point: tuple[float, float] | None = Field(None, description="Middle of the likeliest patch.")
+    related: float | None = Field(None, description="Probability that the views show one limb.")
+    coverage: float | None = Field(None, description="Share of what matches that the region holds.")
+    share: float = Field(0.0, description="Share of the film's patches in the region.")
+    region: list[Cell] = Field(default_factory=list, description="Its patches, likeliest first.")
+
+
+class Answer:
+    """Matches without their films' pixels, ready to be asked often.
+
+    Args:
+        matches: What was matched; its films' pixels are let go.
+    """
+
+    def __init__(self, matches: Matches) -> None:
+        self.matches = matches
+        calibration = matches.calibration
+        worth = matches.probability if calibration else matches.correspondence
+        self._probability = worth.numpy()
+        self._boxes = matches.patch_box.numpy()
+        area = (self._boxes[..., 2:] - self._boxes[..., :2]).prod(-1)
+        self._on_film = area > 0
+        self.related = _related(matches)
+
+    def bands(self, view: int, point: tuple[float, float], coverage: float) -> list[Band]:
+        """Where a point of one view lies in all others.
+
+        Raises:
+            InputError: No such view, a point beside its film, or a coverage that was never fitted.
+        """
+        patch = self.matches.patch_at(view, point)
+        return [
+            self._band(view, patch, other, coverage)
+            for other in range(len(self.matches))
+            if other != view
+        ]
+
+    def _band(self, view: int, patch: int, other: int, coverage: float) -> Band:
+        row = self._probability[view, other, patch]
+        related = None if self.related is None else self.related[view][other]
+        best = int(row.argmax())
+        facts: dict[str, Any] = {
+            "view": other, "probability": float(row[best]), "related": related
+        }  # fmt: skip
+        if related is not None and related < UNRELATED:
+            return Band(found=False, reason="these films most likely show different limbs", **facts)
+        if row[best] < UNSURE:
+            return Band(found=False, reason="no confident match", **facts)
+        chosen = self._chosen(view, patch, other, coverage)
+        order = chosen[np.argsort(-row[chosen], kind="stable")]
+        top, left, bottom, right = self._boxes[other, best]
+        return Band(
+            found=True,
+            point=((top + bottom - 1) / 2, (left + right - 1) / 2),
+            coverage=coverage if self.matches.calibration else None,
+            share=len(order) / int(self._on_film[other].sum()),
+            region=[
+                Cell(box=tuple(self._boxes[other, q].tolist()), probability=float(row[q]))
+                for q in order
+            ],
+            **facts,
+        )
+
+    def _chosen(self, view: int, patch: int, other: int, coverage: float) -> np.ndarray:
+        """Patches of the region; without a calibration, those that match by the definition's own line."""
+        row = self.matches.correspondence[view, other, patch]
+        if self.matches.calibration is None:
+            return np.flatnonzero(row.numpy() > UNSURE)
+        return np.flatnonzero(self.matches.calibration.chosen(row, coverage).numpy())
+
+    def summary(self) -> dict[str, Any]:
+        """What a client needs to draw bands by itself from the raw values."""
+        calibration = self.matches.calibration
+        fitted = None
+        if calibration is not None:
+            fitted = {"match": calibration.match, "region": calibration.region}
+        return {
+            **self.matches.summary(),
+            "related": self.related,
+            "calibration": fitted,
+            "unrelated_below": UNRELATED,
+            "unsure_below": UNSURE,
+        }
+
+    def raw(self) -> bytes:
+        """All values as 16-bit little-endian shares of 65535: [view, other view, patch, other patch]."""
+        values = self.matches.correspondence.numpy()
+        return (values * np.float32(65535)).round().astype("<u2").tobytes()
+
+
+def truth_answer(
+    truth: Tensor, grid: tuple[int, int], sizes: list[tuple[int, int]], names: list[str]
+) -> Answer:
+    """The true matrix of a rendering as an answer; its patches cover the films."""
+    matches = Matches(
+        correspondence=truth.float(),
+        grid=grid,
+        fields=tuple(Frame(0.0, 0.0, float(rows), float(columns)) for rows, columns in sizes),
+        images=tuple(blank(size) for size in sizes),
+        names=tuple(names),
+        weights="truth",
+    )
+    return Answer(matches)
+
+
+def blank(size: tuple[int, int]) -> Tensor:
+    """A film that has a size and takes no memory."""
+    return torch.zeros(()).expand(size)
+
+
+def _related(matches: Matches) -> list[list[float]] | None:
+    if matches.calibration is None:
+        return None
+    views = range(len(matches))
+    probability = matches.calibration.related_probability
+    return [
+        [1.0 if k == m else probability(strength(matches.correspondence[k, m])) for m in views]
+        for k in views
+    ]
