@@ -191,9 +191,14 @@ def _check_film(file: Path, film: Film, path: Path) -> None:
 def write_labels(labels: Labels, path: str | Path) -> None:
     """Write labels, whole or not at all."""
     with written_whole(path) as partial:
-        content = labels.model_dump(mode="json", exclude_defaults=True)
-        content = {"format": labels.format, "version": labels.version, **content}
-        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        partial.write_text(labels_text(labels), encoding="utf-8")
+
+
+def labels_text(labels: Labels) -> str:
+    """Labels as they stand in their file."""
+    content = labels.model_dump(mode="json", exclude_defaults=True)
+    content = {"format": labels.format, "version": labels.version, **content}
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def merge_labels(several: Iterable[Labels]) -> Labels:

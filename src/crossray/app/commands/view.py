@@ -8,8 +8,9 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from crossray.app.server.application import create_app, serve
-from crossray.app.server.folders import studies_in
+from crossray.app.server.application import create_app, listener
+from crossray.app.server.book import LabelBook
+from crossray.app.server.folders import labels_beside, studies_in
 from crossray.app.server.security import Address
 from crossray.app.server.session import Session
 from crossray.errors import InputError
@@ -29,16 +30,17 @@ def view(
     """Serve studies until told to stop."""
     given = studies_in(paths)
     address = _address(host, port)
+    book = LabelBook(labels or labels_beside(paths))
     session = Session(weights, given)
     try:
         threading.Thread(target=session.decoder.start, daemon=True).start()
         url = f"http://{f'[{host}]' if ':' in host else host}:{address.port}/"
         secret = f"?token={address.token}" if address.token else ""
         print(f"{len(given)} {'study' if len(given) == 1 else 'studies'}. Open {url}{secret}")
-        print("Ctrl-C ends it and deletes what was uploaded.", flush=True)
+        print(f"Labels are kept in {book.path}. Ctrl-C ends it and deletes what was uploaded.", flush=True)
         if browser:
             threading.Timer(0.8, webbrowser.open, [url + secret]).start()
-        serve(create_app(session), address, session)
+        listener(create_app(session, book, weights[0]), address, session).run()
     finally:
         session.close()
 

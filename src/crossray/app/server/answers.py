@@ -7,6 +7,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
+from crossray.errors import InputError
 from crossray.evaluation.judged import strength
 from crossray.matching import Matches
 from crossray.matching.preprocess import Field as Frame
@@ -15,6 +16,8 @@ UNRELATED = 0.2
 """Probability of showing one limb below which no band is shown between two films."""
 UNSURE = 0.25
 """Probability of the likeliest patch below which no band is shown."""
+CLEAR = 0.5
+"""Probability of showing one limb above which the matches' own direction of levels is believed."""
 COVERAGE = 0.9
 
 
@@ -53,8 +56,8 @@ class Answer:
         calibration = matches.calibration
         worth = matches.probability if calibration else matches.correspondence
         self._probability = worth.numpy()
-        self._boxes = matches.patch_box.numpy()
-        area = (self._boxes[..., 2:] - self._boxes[..., :2]).prod(-1)
+        self.boxes = matches.patch_box.numpy()
+        area = (self.boxes[..., 2:] - self.boxes[..., :2]).prod(-1)
         self._on_film = area > 0
         self.related = _related(matches)
 
@@ -71,6 +74,37 @@ class Answer:
             if other != view
         ]
 
+    def spread(self, view: int, other: int) -> np.ndarray:
+        """How widely each patch's match is spread over another view, 0 to 1; 0 where there is no confident match."""
+        worth = self._probability[view, other]
+        total = worth.sum(1)
+        share = worth / np.maximum(total, 1e-12)[:, None]
+        entropy = -(share * np.log(np.maximum(share, 1e-12))).sum(1)
+        spread = np.exp(entropy) / self._on_film[other].sum()
+        return np.where(worth.max(1) >= UNSURE, np.minimum(spread, 1.0), 0.0)
+
+    def middle(self, view: int, patch: int) -> tuple[float, float]:
+        """Row and column of a patch's middle."""
+        top, left, bottom, right = self.boxes[view, patch].tolist()
+        return (top + bottom - 1) / 2, (left + right - 1) / 2
+
+    def around(self, patch: int) -> np.ndarray:
+        """The patch and its neighbours."""
+        rows, columns = self.matches.grid
+        row, column = divmod(patch, columns)
+        down, across = np.arange(rows)[:, None] - row, np.arange(columns)[None] - column
+        return np.flatnonzero((abs(down) <= 1) & (abs(across) <= 1))
+
+    def level_deg(self, view: int, other: int) -> float:
+        """Direction across the levels of `other`, beside `view`; 0 (rows are levels) where the matches do not tell."""
+        related = self.related[view][other] if self.related else 0.0
+        if related < CLEAR:
+            return 0.0
+        try:
+            return self.matches.relative_pose(view, other).level_deg[1]
+        except InputError:
+            return 0.0
+
     def _band(self, view: int, patch: int, other: int, coverage: float) -> Band:
         row = self._probability[view, other, patch]
         related = None if self.related is None else self.related[view][other]
@@ -84,14 +118,13 @@ class Answer:
             return Band(found=False, reason="no confident match", **facts)
         chosen = self._chosen(view, patch, other, coverage)
         order = chosen[np.argsort(-row[chosen], kind="stable")]
-        top, left, bottom, right = self._boxes[other, best]
         return Band(
             found=True,
-            point=((top + bottom - 1) / 2, (left + right - 1) / 2),
+            point=self.middle(other, best),
             coverage=coverage if self.matches.calibration else None,
             share=len(order) / int(self._on_film[other].sum()),
             region=[
-                Cell(box=tuple(self._boxes[other, q].tolist()), probability=float(row[q]))
+                Cell(box=tuple(self.boxes[other, q].tolist()), probability=float(row[q]))
                 for q in order
             ],
             **facts,

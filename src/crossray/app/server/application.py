@@ -12,23 +12,30 @@ from fastapi.staticfiles import StaticFiles
 
 from crossray import __version__
 from crossray.app.server.api import study_routes
+from crossray.app.server.book import LabelBook
+from crossray.app.server.label_api import label_routes
 from crossray.app.server.security import Address, Guard
 from crossray.app.server.session import Missing, Session
+from crossray.app.server.tuning import Tuning
 from crossray.errors import InputError
 
 STATIC = Path(str(resources.files("crossray.app") / "static"))
 
 
-def create_app(session: Session) -> FastAPI:
+def create_app(session: Session, book: LabelBook, init: str = "small") -> FastAPI:
     """The page and its API over one session, which ends with the server.
 
     Args:
         session: The studies.
+        book: What readers say of them.
+        init: The weights that labels fine-tune, by name or file.
     """
+    tuning = Tuning(session, book, init)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         yield
+        tuning.stop()
         session.close()
 
     app = FastAPI(
@@ -50,12 +57,13 @@ def create_app(session: Session) -> FastAPI:
         return FileResponse(STATIC / "index.html")
 
     app.include_router(study_routes(session))
+    app.include_router(label_routes(session, book, tuning))
     app.mount("/static", StaticFiles(directory=STATIC))
     return app
 
 
-def serve(app: FastAPI, address: Address, session: Session) -> None:
-    """Listen until interrupted or terminated."""
+def listener(app: FastAPI, address: Address, session: Session) -> uvicorn.Server:
+    """The server, ready to run; every request passes the guard first."""
     config = uvicorn.Config(
         Guard(app, address, session.limits.upload_bytes),
         host=address.host,
@@ -65,4 +73,4 @@ def serve(app: FastAPI, address: Address, session: Session) -> None:
         server_header=False,
         timeout_graceful_shutdown=3,
     )
-    uvicorn.Server(config).run()
+    return uvicorn.Server(config)

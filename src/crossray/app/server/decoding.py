@@ -55,7 +55,8 @@ class Decoder:
         if answer is None:
             out.unlink(missing_ok=True)
             raise InputError(
-                f"{name} was not decoded within {self._limits.decode_seconds:g} s; give a smaller or sounder file."
+                f"{name} was not decoded within {self._limits.decode_seconds:g} s, or broke its decoder; give a smaller "
+                "or sounder file."
             )
         if answer.get("memory"):
             raise InputError(
@@ -92,8 +93,10 @@ class Decoder:
         """The answer; None where the process ended, by itself or because its time was up."""
         process = self._started()
         questions, answers = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
-        if not self._ready:
-            self._ready = answers.readline() == "ready\n"
+        if not self._ready and answers.readline() != "ready\n":
+            self._end()
+            raise RuntimeError("the process that decodes films does not start")
+        self._ready = True
         watch = threading.Timer(self._limits.decode_seconds, process.kill)
         watch.start()
         try:

@@ -23,6 +23,10 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE = "crossray"
+UPLOADS = "/api/studies"
+"""The one path that takes films."""
+WORDS = 2**20
+"""Bytes of the body of any other request."""
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -74,7 +78,7 @@ class Guard:
     Args:
         app: Who answers.
         address: Where the server listens.
-        most_bytes: Of a request's body.
+        most_bytes: Of an upload's body.
     """
 
     def __init__(self, app: App, address: Address, most_bytes: int) -> None:
@@ -101,7 +105,7 @@ class Guard:
         elif refusal := self._refusal(scope["method"], scope["path"], headers):
             await _answer(sealed, *refusal)
         else:
-            await self._app(scope, self._bounded(receive), sealed)
+            await self._app(scope, _bounded(receive, self._room(scope["path"])), sealed)
 
     def _refusal(
         self, method: str, path: str, headers: dict[str, str]
@@ -116,9 +120,9 @@ class Guard:
             return 403, "This request comes from another site and was refused."
         if self._address.token and not self._known(headers):
             return 401, "This server needs its token; open the address as it was printed."
-        length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self._most:
-            return 413, f"The request is larger than {self._most >> 20} MB, the most taken at once."
+        most, length = self._room(path), headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > most:
+            return 413, f"The request is larger than {most >> 20} MB, the most taken at once."
         return None
 
     def _asked_token(self, scope: Scope) -> str | None:
@@ -142,19 +146,21 @@ class Guard:
     def _cookie(self, token: str) -> str:
         return f"{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/"
 
-    def _bounded(self, receive: Receive) -> Receive:
-        """The same body, cut off where it grows beyond what is taken, whatever it announced."""
-        taken = 0
+    def _room(self, path: str) -> int:
+        return self._most if path == UPLOADS else WORDS
 
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self._most:
-                return {"type": "http.disconnect"}
-            return message
 
-        return counted
+def _bounded(receive: Receive, most: int) -> Receive:
+    """The same body, cut off where it grows beyond what is taken, whatever it announced."""
+    taken = 0
+
+    async def counted() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        return message if taken <= most else {"type": "http.disconnect"}
+
+    return counted
 
 
 async def _answer(send: Send, status: int, detail: str, extra: dict[str, str] | None = None) -> None:

@@ -1,6 +1,6 @@
 /* Bands: the row of the matrix that belongs to a point, what it is worth, and how it is drawn. Knows no page. */
 
-const RASTER = 192;                      // longer side of the raster bands are painted on
+const RASTER = 160;                      // longer side of the raster bands are painted on
 const LINE = 0.2;                        // above it a true pair counts as a match
 
 export class Layer {
@@ -69,14 +69,17 @@ export class Layer {
   }
 
   smooth(v, row) {                                              // patch values on the view's raster
-    const { down, across } = this.views[v].taps, width = across.length, height = down.length, columns = this.grid[1];
+    const { down, across } = this.views[v].taps, { length: width } = across, { length: height } = down, columns = this.grid[1];
     const half = new Float32Array(this.grid[0] * width), values = new Float32Array(height * width);
-    for (let i = 0; i < this.grid[0]; i++)
-      for (let x = 0; x < width; x++)
-        for (const [j, weight] of across[x]) half[i * width + x] += weight * row[i * columns + j];
-    for (let y = 0; y < height; y++)
-      for (const [i, weight] of down[y])
-        for (let x = 0; x < width; x++) values[y * width + x] += weight * half[i * width + x];
+    for (let i = 0, n = 0; i < this.grid[0]; i++) for (let x = 0, t = 0; x < width; x++, n++) {
+      let sum = 0;
+      for (let k = 0; k < 4; k++, t++) sum += across.weight[t] * row[i * columns + across.cell[t]];
+      half[n] = sum;
+    }
+    for (let y = 0; y < height; y++) for (let t = 4 * y; t < 4 * y + 4; t++) {
+      const weight = down.weight[t], from = down.cell[t] * width, to = y * width;
+      for (let x = 0; x < width; x++) values[to + x] += weight * half[from + x];
+    }
     return { values, width, height };
   }
 }
@@ -100,13 +103,13 @@ function onFilm(length, from, to, cells) {                      // first and las
   return [Math.max(0, Math.floor(-from / cell + 1e-6)), Math.min(cells - 1, cells - 1 - Math.floor((to - length) / cell + 1e-6))];
 }
 
-function cubic(length, pixels, from, to, cells, [start, stop]) { // Catmull-Rom weights of cells for raster points
-  const taps = [];
+function cubic(length, pixels, from, to, cells, [start, stop]) { // Catmull-Rom: four cells and their weights for every raster point
+  const taps = { length: pixels, cell: new Int32Array(4 * pixels), weight: new Float32Array(4 * pixels) };
   for (let n = 0; n < pixels; n++) {
     const at = ((n + 0.5) / pixels * length - from) / (to - from) * cells - 0.5;
     const place = Math.min(stop, Math.max(start, at)), base = Math.floor(place), t = place - base;
-    const w = [t * (t * (2 - t) - 1) / 2, (t * t * (3 * t - 5) + 2) / 2, t * (t * (4 - 3 * t) + 1) / 2, t * t * (t - 1) / 2];
-    taps.push(w.map((weight, k) => [Math.min(stop, Math.max(start, base - 1 + k)), weight]));
+    taps.weight.set([t * (t * (2 - t) - 1) / 2, (t * t * (3 * t - 5) + 2) / 2, t * (t * (4 - 3 * t) + 1) / 2, t * t * (t - 1) / 2], 4 * n);
+    for (let k = 0; k < 4; k++) taps.cell[4 * n + k] = Math.min(stop, Math.max(start, base - 1 + k));
   }
   return taps;
 }
@@ -139,9 +142,9 @@ const EMBERS = Array.from({ length: 256 }, (_, n) => ember(n / 255));
 
 export function glow({ values, width, height }, colour) {       // a raster as picture, one colour or ember
   const picture = new ImageData(width, height), bytes = picture.data;
-  for (let n = 0; n < values.length; n++) {
-    const v = Math.min(1, Math.max(0, values[n])), [red, green, blue] = colour || EMBERS[v * 255 | 0];
-    bytes[n * 4] = red; bytes[n * 4 + 1] = green; bytes[n * 4 + 2] = blue; bytes[n * 4 + 3] = 140 * Math.pow(v, 0.85);
+  for (let n = 0, to = 0; n < values.length; n++) {
+    const v = Math.min(1, Math.max(0, values[n])), rgb = colour || EMBERS[v * 255 | 0];
+    bytes[to++] = rgb[0]; bytes[to++] = rgb[1]; bytes[to++] = rgb[2]; bytes[to++] = 140 * Math.pow(v, 0.85);
   }
   return picture;
 }

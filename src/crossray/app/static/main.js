@@ -3,12 +3,12 @@
 import * as api from "./api.js";
 import { ember } from "./bands.js";
 import { everywhere, listen } from "./hands.js";
-import { labelling } from "./label.js";
-import { called, listLayers, place, redraw, say, show, state, use } from "./viewer.js";
+import { Labelling } from "./label.js";
+import { called, place, redraw, say, show, state, use } from "./viewer.js";
 
 const byId = id => document.getElementById(id);
 
-export async function busy(work) {                               // says what went wrong instead of breaking
+async function busy(work) {                               // says what went wrong instead of breaking
   document.body.classList.add("busy");
   try { return await work(); } catch (error) {
     if (!(error instanceof api.Refused)) console.error(error);
@@ -61,13 +61,13 @@ const KEYS = [
   ["Z X B P", "labelling: undo, next, brush, hide the proposal"], ["Esc", "clear"],
 ];
 
-export function dialog(title, ...content) {
+function dialog(title, ...content) {
   byId("dialog-title").textContent = title;
   byId("dialog-body").replaceChildren(...content);
   if (!byId("dialog").open) byId("dialog").showModal();
 }
 
-export function table(rows, head) {
+function table(rows, head) {
   const node = document.createElement("table");
   const add = (cells, tag) => {
     const line = node.insertRow();
@@ -129,7 +129,7 @@ function keys(event) {
   else if (!state.label?.key(event)) everywhere(event);
 }
 
-const labels = labelling({ busy, dialog, table, open, listLayers });
+const labels = new Labelling({ busy, dialog, table, open, isOpen: () => byId("dialog").open });
 
 function toggleLabels() {
   state.label = state.label ? null : labels;

@@ -119,7 +119,7 @@ function listPins() {
 }
 
 function marks() {
-  const under = state.cursor && !state.label?.hidesCursor ? [{ ...state.cursor, colour: null }] : [];
+  const under = state.cursor ? [{ ...state.cursor, colour: null }] : [];
   return [...state.pins.map(p => ({ ...p, held: true })), ...(state.label?.marks() ?? []), ...under];
 }
 
@@ -136,7 +136,7 @@ function overlay(v) {
   if (!film.dots) return;
   film.clear();
   if (!state.layer || !film.pixels) return;
-  const all = marks(), others = all.filter(mark => mark.view !== v && !mark.quiet), taken = [];
+  const all = marks(), others = state.label?.blind ? [] : all.filter(mark => mark.view !== v && !mark.quiet), taken = [];
   const found = others.map(mark => [mark, bandFor(mark, v)]);
   for (const [mark, band] of found) if (band.found) draw.band(film, state.layer, band, mark.colour);
   if (state.against) for (const mark of others.slice(-1)) {
