@@ -10,8 +10,15 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import (
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRLittleEndian,
+    generate_uid,
+)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -21,6 +28,27 @@ def draw_png(seed: int, size: tuple[int, int] = (120, 80)) -> bytes:
     grey = np.random.default_rng(seed).integers(0, 65535, size).astype(np.uint16)
     file = io.BytesIO()
     Image.fromarray(grey).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_dicom(name: str = "Doe^Jane") -> bytes:
+    """A DICOM film that names a patient."""
+    dataset = pydicom.Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID, dataset.SOPInstanceUID = DigitalXRayImageStorageForPresentation, generate_uid()
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.PatientName, dataset.PatientID = name, "4711"
+    dataset.ViewPosition, dataset.ImageLaterality = "AP", "L"
+    dataset.ImagerPixelSpacing = [0.2, 0.2]
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 64, 48, 1
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit, dataset.PixelRepresentation = 15, 0
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.PixelData = np.arange(64 * 48, dtype="<u2").tobytes()
+    file = io.BytesIO()
+    dataset.save_as(file, enforce_file_format=True)
     return file.getvalue()
 
 
@@ -88,12 +116,26 @@ def png():
 
 
 @pytest.fixture
+def dicom():
+    """`write_dicom`."""
+    return write_dicom
+
+
+@pytest.fixture
 def films():
     """`form`."""
     return form
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def browser_path():
+    """Debian's chromium; what needs it is skipped where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("needs chromium on the PATH (Debian: apt-get install chromium)")
+    return CHROMIUM
+
+
+@pytest.fixture(scope="session")
 def running():
     """`run_server`."""
     return run_server

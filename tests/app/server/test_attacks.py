@@ -1,6 +1,5 @@
 """Somebody tries: what does not belong is refused in a sentence, and the server lives on."""
 
-import io
 import struct
 import subprocess
 import sys
@@ -8,16 +7,7 @@ import zlib
 from pathlib import Path
 
 import httpx
-import numpy as np
-import pydicom
 import pytest
-from PIL import Image
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import (
-    DigitalXRayImageStorageForPresentation,
-    ExplicitVRLittleEndian,
-    generate_uid,
-)
 
 from crossray.app.server.limits import Limits
 from crossray.app.server.security import Address
@@ -29,28 +19,6 @@ def refused(response, code, *words):
     assert all(word in detail for word in words), detail
     assert "/tmp" not in detail
     return detail
-
-
-def dicom(name="Doe^Jane", pixels=True):
-    """A DICOM film that names a patient."""
-    dataset = pydicom.Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SOPClassUID, dataset.SOPInstanceUID = DigitalXRayImageStorageForPresentation, generate_uid()
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    dataset.PatientName, dataset.PatientID = name, "4711"
-    dataset.ViewPosition, dataset.ImageLaterality = "AP", "L"
-    dataset.ImagerPixelSpacing = [0.2, 0.2]
-    if pixels:
-        dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 64, 48, 1
-        dataset.BitsAllocated = dataset.BitsStored = 16
-        dataset.HighBit, dataset.PixelRepresentation = 15, 0
-        dataset.PhotometricInterpretation = "MONOCHROME2"
-        dataset.PixelData = np.arange(64 * 48, dtype="<u2").tobytes()
-    file = io.BytesIO()
-    dataset.save_as(file, enforce_file_format=True)
-    return file.getvalue()
 
 
 def bomb(side):
@@ -79,7 +47,7 @@ def test_what_is_no_film_is_refused_whatever_its_name(client, films, png, conten
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9])
-def test_truncated_films_are_refused(client, films, png, share):
+def test_truncated_films_are_refused(client, films, png, dicom, share):
     for whole in (png(1), dicom()):
         cut = whole[: int(len(whole) * share)]
         response = client.post("/api/studies", files=films(cut, png(2), names=("x-a.png", "x-b.png")))
@@ -235,7 +203,7 @@ def test_which_names_are_its_own(host, named, others):
     assert not any(map(address.names, others))
 
 
-def test_no_patient_is_named_and_nothing_is_left(tmp_path, films, weights):
+def test_no_patient_is_named_and_nothing_is_left(tmp_path, films, dicom, weights):
     """The real command, ended as a service manager ends it."""
     environment = {"TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[3] / "src")

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from crossray.app.server.session import Session
 from crossray.errors import InputError
 from crossray.matching import Matcher
 
+PROGRAM = (sys.executable, "-m", "crossray.app.cli")
 TAIL = 2000
 """Characters shown of what the run printed."""
 
@@ -35,10 +37,13 @@ class Tuning:
         session: Gets the new weights when they are done.
         book: The labels.
         init: The weights to begin with, by name or file.
+        program: What runs crossray's command line.
     """
 
-    def __init__(self, session: Session, book: LabelBook, init: str) -> None:
-        self._session, self._book, self._init = session, book, init
+    def __init__(
+        self, session: Session, book: LabelBook, init: str, program: Sequence[str] = PROGRAM
+    ) -> None:
+        self._session, self._book, self._init, self._program = session, book, init, program
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
@@ -61,10 +66,11 @@ class Tuning:
             self._stopped, self._weights = False, None
             words = ["--labels", self._book.path, "--init", self._init, "--out", self._out]
             words += ["--steps", steps, "run.progress=false"]
-            command = [sys.executable, "-m", "crossray.app.cli", "finetune", "matcher"]
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(
-                    [*command, *map(str, words)], stdout=log, stderr=subprocess.STDOUT
+                    [*self._program, "finetune", "matcher", *map(str, words)],
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
                 )
         return self.state()
 

@@ -38,8 +38,9 @@ const take = files => busy(async () => {
   await listStudies(study.id);
 });
 
-async function dropped(items) {                                  // files, or a folder with the files in it
-  const entries = [...items].map(item => item.webkitGetAsEntry?.()).filter(Boolean), files = [];
+async function dropped(transfer) {                               // files, or folders with files in them
+  const entries = [...transfer.items].map(item => item.webkitGetAsEntry?.()).filter(Boolean), files = [];
+  if (!entries.length) return [...transfer.files];
   for (const entry of entries) {
     const inside = entry.isDirectory ? await new Promise((done, fail) => entry.createReader().readEntries(done, fail)) : [entry];
     for (const each of inside) if (each.isFile && !each.name.startsWith("."))
@@ -110,7 +111,7 @@ function wire() {
   addEventListener("drop", event => {
     event.preventDefault();
     document.body.classList.remove("dropping");
-    busy(async () => take(await dropped(event.dataTransfer.items)));
+    busy(async () => take(await dropped(event.dataTransfer)));
   });
   document.addEventListener("keydown", keys);
   new ResizeObserver(place).observe(byId("stage"));
