@@ -389,7 +389,9 @@ def view(
     labels: Annotated[
         Path | None, typer.Option(help="File of labels; crossray-labels.json beside the films.")
     ] = None,
-    host: Annotated[str, typer.Option(help="Address; any but loopback needs a token.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address; any but loopback needs a token.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8737,
     browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
 ) -> None:

@@ -49,7 +49,10 @@ def draw_negatives(
         far = _far(label.places[other], boxes[other], level_deg[other])
         if len(far):
             chosen = rng.permutation(far)[: COUNT // len(pairs)]
-            places = {view: label.places[view], other: Place(boxes=tuple(map(_box, boxes[other][chosen])))}
+            places = {
+                view: label.places[view],
+                other: Place(boxes=tuple(map(_box, boxes[other][chosen]))),
+            }
             drawn.append(
                 Label(
                     verdict="different", places=places, name=label.name, reader=label.reader,
@@ -66,7 +69,11 @@ def _far(place: Place, boxes: Float[Tensor, "patch 4"], level_deg: float) -> np.
     whole = (boxes[:, 2:] - boxes[:, :2]).prod(1) > 0
     levels = (boxes[:, :2] + boxes[:, 2:]).double() / 2 @ across
     length = levels[whole].max() - levels[whole].min()
-    own = [_middle(place) @ across] if place.point else [_middle_of(box) @ across for box in place.boxes]
+    own = (
+        [_middle(place) @ across]
+        if place.point
+        else [_middle_of(box) @ across for box in place.boxes]
+    )
     away = torch.stack([(levels - level).abs() for level in own]).amin(0)
     return ((away > APART * length) & whole).nonzero()[:, 0].numpy()
 

@@ -114,4 +114,6 @@ def _kappa(verdicts: Sequence[tuple[str, str]]) -> float | None:
     chance = sum(
         sum(a == kind for a, _ in verdicts) * sum(b == kind for _, b in verdicts) for kind in kinds
     ) / count**2  # fmt: skip
-    return None if chance == 1 else (sum(a == b for a, b in verdicts) / count - chance) / (1 - chance)
+    return (
+        None if chance == 1 else (sum(a == b for a, b in verdicts) / count - chance) / (1 - chance)
+    )

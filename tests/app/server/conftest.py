@@ -36,7 +36,10 @@ def write_dicom(name: str = "Doe^Jane") -> bytes:
     dataset = pydicom.Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SOPClassUID, dataset.SOPInstanceUID = DigitalXRayImageStorageForPresentation, generate_uid()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = (
+        DigitalXRayImageStorageForPresentation,
+        generate_uid(),
+    )
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     dataset.PatientName, dataset.PatientID = name, "4711"
@@ -54,7 +57,9 @@ def write_dicom(name: str = "Doe^Jane") -> bytes:
 
 def form(*contents: bytes, names: tuple[str, ...] = ("limb-ap.png", "limb-lat.png")) -> list:
     """The form of an upload."""
-    names = names if len(names) == len(contents) else tuple(f"{n}.png" for n in range(len(contents)))
+    names = (
+        names if len(names) == len(contents) else tuple(f"{n}.png" for n in range(len(contents)))
+    )
     return [("films", (name, content)) for name, content in zip(names, contents, strict=True)]
 
 

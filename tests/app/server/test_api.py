@@ -44,7 +44,9 @@ def test_pixels_are_the_films_own_16_bits(client, study, png):
 
 def test_matches_are_the_matchers(client, study, weights, png):
     arrays = np.load(io.BytesIO(client.get(of(study, "matches.npz")).content))
-    contents = [np.asarray(Image.open(io.BytesIO(png(n, s)))) for n, s in ((1, (120, 80)), (2, (90, 100)))]
+    contents = [
+        np.asarray(Image.open(io.BytesIO(png(n, s)))) for n, s in ((1, (120, 80)), (2, (90, 100)))
+    ]
     pixels = [(c - float(c.min())) / (float(c.max()) - c.min()) for c in contents]
     matches = crossray.Matcher.load(weights).match([torch.from_numpy(p) for p in pixels])
     assert np.abs(arrays["correspondence"] - matches.correspondence.numpy()).max() < 1e-3
@@ -99,7 +101,7 @@ def test_a_calibrated_answer_is_the_librarys_region(tmp_path, running, films, pn
             assert band["coverage"] == coverage
             covered = torch.zeros_like(region)
             for cell in band["region"]:
-                top, left, bottom, right = (round(edge) for edge in cell["box"])
+                top, left, bottom, right = (round(edge) for edge in cell[:4])
                 covered[top:bottom, left:right] = True
             assert (covered ^ region).float().mean() < 0.02
         else:

@@ -51,7 +51,11 @@ def first(client):
 def test_a_label_is_on_the_disk_and_fits_its_films(local, folder):
     said = local.post(f"{first(local)}/labels", json=same([50, 40], [60, 30], name="tip"))
     assert said.status_code == 201, said.text
-    assert (said.json()["study"], said.json()["person"], said.json()["drawn"]) == ("arm", "arm", 100)
+    assert (said.json()["study"], said.json()["person"], said.json()["drawn"]) == (
+        "arm",
+        "arm",
+        100,
+    )
     assert len(said.json()["labels"]) == 1
     labels = read_labels(folder / "crossray-labels.json")
     (study,) = labels.studies
@@ -91,7 +95,10 @@ def test_all_verdicts(local):
     ("label", "words"),
     [
         (same([500, 4], [5, 5]), "beside the film"),
-        ({"verdict": "same", "places": {"ap": {"point": [1, 1]}, "x": {"point": [1, 1]}}}, "no such film"),
+        (
+            {"verdict": "same", "places": {"ap": {"point": [1, 1]}, "x": {"point": [1, 1]}}},
+            "no such film",
+        ),
         ({"verdict": "same", "places": {"ap": {"point": [1, 1]}}}, "two views"),
         ({"verdict": "maybe", "places": {}}, "same"),
     ],
@@ -117,12 +124,16 @@ def test_undo_takes_back_ones_own(local, folder):
     assert {label.reader for label in study.labels} == {"Bo"}
 
 
-def test_labels_are_taken_up_again_by_what_films_hold(local, folder, tmp_path, weights, running, films):
+def test_labels_are_taken_up_again_by_what_films_hold(
+    local, folder, tmp_path, weights, running, films
+):
     local.put(f"{first(local)}/person", json={"person": "P7"})
     local.post(f"{first(local)}/labels", json=same([50, 40], [60, 30]))
     contents = [(folder / "arm" / f"{view}.png").read_bytes() for view in ("lat", "ap")]
     with running(folder, [weights]) as client:
-        sent = client.post("/api/studies", files=films(*contents, names=("x1.png", "x2.png"))).json()
+        sent = client.post(
+            "/api/studies", files=films(*contents, names=("x1.png", "x2.png"))
+        ).json()
         said = client.get(f"/api/studies/{sent['id']}/labels").json()
         assert (said["study"], said["person"]) == ("arm", "P7")
         one, two = (film["view"] for film in sent["films"])
@@ -173,7 +184,9 @@ def test_a_label_survives_a_kill(folder, weights):
     url = process.stdout.readline().split("Open ")[1].strip()
     again = httpx.HTTPTransport(retries=8)
     with httpx.Client(base_url=url, timeout=60, trust_env=False, transport=again) as client:
-        assert client.post(f"{first(client)}/labels", json=same([50, 40], [60, 30])).status_code == 201
+        assert (
+            client.post(f"{first(client)}/labels", json=same([50, 40], [60, 30])).status_code == 201
+        )
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=20)
     (left,) = folder.parent.glob("crossray-view-*")
@@ -181,7 +194,9 @@ def test_a_label_survives_a_kill(folder, weights):
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     url = process.stdout.readline().split("Open ")[1].strip()
     assert not left.exists()
-    with httpx.Client(base_url=url, timeout=60, trust_env=False, transport=httpx.HTTPTransport(retries=8)) as client:
+    with httpx.Client(
+        base_url=url, timeout=60, trust_env=False, transport=httpx.HTTPTransport(retries=8)
+    ) as client:
         assert len(client.get(f"{first(client)}/labels").json()["labels"]) == 1
     process.terminate()
     process.communicate(timeout=20)

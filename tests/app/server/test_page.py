@@ -44,12 +44,23 @@ class Page:
     """The page with what a person does to it; whatever goes wrong in it is kept."""
 
     def __init__(self, browser, url, size=(1280, 800), **options):
-        self.context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
+        self.context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, **options
+        )
         self.page = self.context.new_page()
         self.wrong = []
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("console", lambda line: self.wrong.append(line.text) if line.type == "error" else None)
-        self.page.on("request", lambda request: None if request.url.startswith((url, "blob:", "data:")) else self.wrong.append(request.url))
+        self.page.on(
+            "console", lambda line: self.wrong.append(line.text) if line.type == "error" else None
+        )
+        self.page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith((url, "blob:", "data:"))
+                else self.wrong.append(request.url)
+            ),
+        )
         self.page.goto(url)
 
     def ready(self):
@@ -59,8 +70,11 @@ class Page:
     def at(self, view, row, column):
         """Where a place of a film lies in the window."""
         return self.page.evaluate(
-            """([view, row, column]) => { const film = crossray.state.films[view], box = film.over.getBoundingClientRect();
-               const [x, y] = film.toScreen(row, column); return [box.left + x, box.top + y]; }""",
+            """([view, row, column]) => {
+                 const film = crossray.state.films[view], box = film.over.getBoundingClientRect();
+                 const [x, y] = film.toScreen(row, column);
+                 return [box.left + x, box.top + y];
+               }""",
             [view, row, column],
         )
 
@@ -76,8 +90,11 @@ class Page:
     def canvas(self, view, kind):
         """A film's canvas as numbers (row, column, rgba), at a pixel a CSS pixel."""
         box = self.page.evaluate(
-            "([v, kind]) => { const c = crossray.state.films[v][kind]; const p = c.getContext('2d').getImageData(0, 0, c.width, c.height);"
-            " return [c.height, c.width, btoa(Array.from(p.data, b => String.fromCharCode(b)).join(''))]; }",
+            """([view, kind]) => {
+                 const canvas = crossray.state.films[view][kind], { width, height } = canvas;
+                 const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+                 return [height, width, btoa(Array.from(data, byte => String.fromCharCode(byte)).join(""))];
+               }""",
             [view, kind],
         )
         return np.frombuffer(base64.b64decode(box[2]), np.uint8).reshape(box[0], box[1], 4)
@@ -256,9 +273,14 @@ def test_annotate_and_export(page, server, tmp_path):
 def drop(page, files):
     """Files let go over the page, as a file manager does."""
     page.page.evaluate(
-        """files => { const data = new DataTransfer();
-           for (const [name, content] of files) data.items.add(new File([Uint8Array.from(atob(content), c => c.charCodeAt(0))], name));
-           window.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true })); }""",
+        """files => {
+             const dataTransfer = new DataTransfer();
+             for (const [name, content] of files) {
+               const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
+               dataTransfer.items.add(new File([bytes], name));
+             }
+             dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+           }""",
         [[name, base64.b64encode(content).decode()] for name, content in files],
     )
 

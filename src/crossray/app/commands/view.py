@@ -37,7 +37,10 @@ def view(
         url = f"http://{f'[{host}]' if ':' in host else host}:{address.port}/"
         secret = f"?token={address.token}" if address.token else ""
         print(f"{len(given)} {'study' if len(given) == 1 else 'studies'}. Open {url}{secret}")
-        print(f"Labels are kept in {book.path}. Ctrl-C ends it and deletes what was uploaded.", flush=True)
+        print(
+            f"Labels are kept in {book.path}. Ctrl-C ends it and deletes what was uploaded.",
+            flush=True,
+        )
         if browser:
             threading.Timer(0.8, webbrowser.open, [url + secret]).start()
         listener(create_app(session, book, weights[0]), address, session).run()

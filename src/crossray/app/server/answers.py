@@ -1,5 +1,6 @@
 """What one set of weights, or the truth, says of a study: asked for a point, it answers with bands or declines."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,8 @@ UNSURE = 0.25
 CLEAR = 0.5
 """Probability of showing one limb above which the matches' own direction of levels is believed."""
 COVERAGE = 0.9
-
-
-class Cell(BaseModel):
-    """A patch of a band."""
-
-    box: tuple[float, float, float, float] = Field(
-        description="First row and column, end row and column; edges, in the film's pixels."
-    )
-    probability: float
+KEPT = 2048
+"""Points whose bands are kept ready."""
 
 
 class Band(BaseModel):
@@ -35,13 +29,23 @@ class Band(BaseModel):
 
     view: int
     found: bool = Field(description="False: no confident match, and no band to believe.")
-    reason: str = Field("", description="Why there is none.")
+    reason: str = Field(default="", description="Why there is none.")
     probability: float = Field(description="Of the likeliest patch.")
-    point: tuple[float, float] | None = Field(None, description="Middle of the likeliest patch.")
-    related: float | None = Field(None, description="Probability that the views show one limb.")
-    coverage: float | None = Field(None, description="Share of what matches that the region holds.")
-    share: float = Field(0.0, description="Share of the film's patches in the region.")
-    region: list[Cell] = Field(default_factory=list, description="Its patches, likeliest first.")
+    point: tuple[float, float] | None = Field(
+        default=None, description="Middle of the likeliest patch."
+    )
+    related: float | None = Field(
+        default=None, description="Probability that the views show one limb."
+    )
+    coverage: float | None = Field(
+        default=None, description="Share of what matches that the region holds."
+    )
+    share: float = Field(default=0.0, description="Share of the film's patches in the region.")
+    region: list[tuple[float, float, float, float, float]] = Field(
+        default_factory=list,
+        description="Its patches, likeliest first: first row and column, end row and column (edges, in the film's "
+        "pixels), and probability.",
+    )
 
 
 class Answer:
@@ -60,6 +64,9 @@ class Answer:
         area = (self.boxes[..., 2:] - self.boxes[..., :2]).prod(-1)
         self._on_film = area > 0
         self.related = _related(matches)
+        self._asked = lru_cache(KEPT)(
+            self._bands
+        )  # who hovers asks for few patches, again and again
 
     def bands(self, view: int, point: tuple[float, float], coverage: float) -> list[Band]:
         """Where a point of one view lies in all others.
@@ -67,12 +74,11 @@ class Answer:
         Raises:
             InputError: No such view, a point beside its film, or a coverage that was never fitted.
         """
-        patch = self.matches.patch_at(view, point)
-        return [
-            self._band(view, patch, other, coverage)
-            for other in range(len(self.matches))
-            if other != view
-        ]
+        return self._asked(view, self.matches.patch_at(view, point), coverage)
+
+    def _bands(self, view: int, patch: int, coverage: float) -> list[Band]:
+        others = (other for other in range(len(self.matches)) if other != view)
+        return [self._band(view, patch, other, coverage) for other in others]
 
     def spread(self, view: int, other: int) -> np.ndarray:
         """How widely each patch's match is spread over another view, 0 to 1; 0 where there is no confident match."""
@@ -123,10 +129,7 @@ class Answer:
             point=self.middle(other, best),
             coverage=coverage if self.matches.calibration else None,
             share=len(order) / int(self._on_film[other].sum()),
-            region=[
-                Cell(box=tuple(self.boxes[other, q].tolist()), probability=float(row[q]))
-                for q in order
-            ],
+            region=np.column_stack([self.boxes[other, order], row[order]]).round(4).tolist(),
             **facts,
         )
 

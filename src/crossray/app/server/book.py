@@ -118,8 +118,9 @@ class LabelBook:
             if {film.sha256 for film in study.films.values()} == films:
                 return study
         named = self._studies.get(opened.name)
-        same = named and set(named.films) == {film.view for film in opened.films}
-        return named if same and all(film.sha256 is None for film in named.films.values()) else None
+        if named is None or set(named.films) != {film.view for film in opened.films}:
+            return None
+        return named if all(film.sha256 is None for film in named.films.values()) else None
 
     def _new(self, opened: OpenStudy) -> Study:
         name, number = opened.name, 2
@@ -127,7 +128,9 @@ class LabelBook:
             name, number = f"{opened.name} ({number})", number + 1
         films = {
             film.view: Film(
-                file=self._relative(opened, film.view, film.name), sha256=film.sha256, size=film.size
+                file=self._relative(opened, film.view, film.name),
+                sha256=film.sha256,
+                size=film.size,
             )
             for film in opened.films
         }

@@ -4,6 +4,7 @@ Whatever a file does to a decoder, it does it here: not to the server, and withi
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ def _limit(extra: int) -> None:
         import resource
     except ImportError:  # Windows: the time limit alone
         return
+    os.nice(10)  # who hovers comes first
     statm = Path("/proc/self/statm")
     taken = int(statm.read_text().split()[0]) * resource.getpagesize() if statm.exists() else 0
     resource.setrlimit(resource.RLIMIT_AS, (taken + extra, taken + extra))

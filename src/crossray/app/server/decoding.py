@@ -55,8 +55,8 @@ class Decoder:
         if answer is None:
             out.unlink(missing_ok=True)
             raise InputError(
-                f"{name} was not decoded within {self._limits.decode_seconds:g} s, or broke its decoder; give a smaller "
-                "or sounder file."
+                f"{name} was not decoded within {self._limits.decode_seconds:g} s, or broke its decoder; give a "
+                "smaller or sounder file."
             )
         if answer.get("memory"):
             raise InputError(

@@ -4,7 +4,6 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 from pathlib import Path
 
 import numpy as np
@@ -131,5 +130,9 @@ def common_name(films: Sequence[Path]) -> str:
 
 def _shared_start(names: Sequence[str]) -> str:
     """What all names begin with, up to a mark between words; empty where that is all of one of them."""
-    start = re.match(r".*[-_ ]", commonprefix(list(names)))
+    first, last = min(names), max(names)
+    same = next(
+        (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first)
+    )
+    start = re.match(r".*[-_ ]", first[:same])
     return start[0] if start and start[0] not in names else ""

@@ -40,7 +40,7 @@ class Person(BaseModel):
 class Steps(BaseModel):
     """How long to train at most."""
 
-    steps: int = Field(300, ge=1, le=20000)
+    steps: int = Field(default=300, ge=1, le=20000)
 
 
 class Next(BaseModel):
@@ -53,8 +53,32 @@ class Next(BaseModel):
 
 
 def label_routes(session: Session, book: LabelBook, tuning: Tuning) -> APIRouter:
-    """The routes of labels."""
+    """The routes of labels and of what is learned from them."""
     routes = APIRouter(prefix="/api")
+    _study_routes(routes, session, book)
+    _tuning_routes(routes, tuning)
+
+    @routes.get("/labels", response_class=Response)
+    def export() -> Response:
+        """All labels as one file, crossray-labels 1."""
+        headers = {"Content-Disposition": 'attachment; filename="crossray-labels.json"'}
+        return Response(labels_text(book.labels), 200, headers, "application/json")
+
+    @routes.get("/agreement")
+    def agree() -> list[dict[str, Any]]:
+        """How far every two readers agree."""
+        return [asdict(each) for each in agreement(book.labels.studies)]
+
+    @routes.get("/next")
+    def following(reader: str = "", after: str | None = Query(None)) -> Next:
+        """The most uncertain place of the most uncertain study among those a reader has labelled least."""
+        return Next(**asdict(_next(session, book, reader, after)))
+
+    return routes
+
+
+def _study_routes(routes: APIRouter, session: Session, book: LabelBook) -> None:
+    """One study's labels."""
 
     @routes.get("/studies/{study}/labels")
     def labels(study: str) -> Said:
@@ -77,21 +101,9 @@ def label_routes(session: Session, book: LabelBook, tuning: Tuning) -> APIRouter
         """Say whose limb a study shows; sets are split by person."""
         return _said(book, book.name_person(session.get(study), person.person))
 
-    @routes.get("/labels", response_class=Response)
-    def export() -> Response:
-        """All labels as one file, crossray-labels 1."""
-        headers = {"Content-Disposition": 'attachment; filename="crossray-labels.json"'}
-        return Response(labels_text(book.labels), 200, headers, "application/json")
 
-    @routes.get("/agreement")
-    def agree() -> list[dict[str, Any]]:
-        """How far every two readers agree."""
-        return [asdict(each) for each in agreement(book.labels.studies)]
-
-    @routes.get("/next")
-    def following(reader: str = "", after: str | None = Query(None)) -> Next:
-        """The most uncertain place of the most uncertain study a reader has not labelled, or has labelled least."""
-        return Next(**asdict(_next(session, book, reader, after)))
+def _tuning_routes(routes: APIRouter, tuning: Tuning) -> None:
+    """The fine-tuning."""
 
     @routes.post("/finetune", status_code=202)
     def start(asked: Steps) -> Run:
@@ -107,8 +119,6 @@ def label_routes(session: Session, book: LabelBook, tuning: Tuning) -> APIRouter
     def stop() -> Run:
         """End the fine-tuning."""
         return tuning.stop()
-
-    return routes
 
 
 def _said(book: LabelBook, study: Study) -> Said:
@@ -148,11 +158,8 @@ def _next(session: Session, book: LabelBook, reader: str, after: str | None) -> 
     if after in order:
         turn = order.index(after) + 1
         entries = entries[turn:] + entries[:turn]
-    asked, looked = [], 0
-    for entry in entries:
-        if looked == LOOKED_AT:
-            break
-        looked += 1
+    asked = []
+    for entry in entries[:LOOKED_AT]:
         opened = session.get(entry.id)
         answer = session.answer(opened, None)
         mine = [each for each in book.study(opened).labels if each.reader == reader]

@@ -67,7 +67,9 @@ class Address:
         name = name.strip("[]").lower()
         if self.loopback:
             return name in {"localhost", "127.0.0.1", "::1", self.host}
-        if _is_ip(self.host) and _ip(self.host).is_unspecified:  # all addresses: any of them, no other's name
+        if (
+            _is_ip(self.host) and _ip(self.host).is_unspecified
+        ):  # all addresses: any of them, no other's name
             return _is_ip(name) or name in {"localhost", socket.gethostname().lower()}
         return name == self.host.lower()
 
@@ -107,9 +109,7 @@ class Guard:
         else:
             await self._app(scope, _bounded(receive, self._room(scope["path"])), sealed)
 
-    def _refusal(
-        self, method: str, path: str, headers: dict[str, str]
-    ) -> tuple[int, str] | None:
+    def _refusal(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, str] | None:
         if not self._address.names(headers.get("host", "")):
             return 421, "This server answers to its own address only; open it as it was printed."
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
@@ -163,11 +163,19 @@ def _bounded(receive: Receive, most: int) -> Receive:
     return counted
 
 
-async def _answer(send: Send, status: int, detail: str, extra: dict[str, str] | None = None) -> None:
+async def _answer(
+    send: Send, status: int, detail: str, extra: dict[str, str] | None = None
+) -> None:
     body = f'{{"detail": "{detail}"}}'.encode() if detail else b""
-    headers = {"content-type": "application/json", "content-length": str(len(body)), **(extra or {})}
+    headers = {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        **(extra or {}),
+    }
     pairs = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": HTTPStatus(status).value, "headers": pairs})
+    await send(
+        {"type": "http.response.start", "status": HTTPStatus(status).value, "headers": pairs}
+    )
     await send({"type": "http.response.body", "body": body})
 
 

@@ -24,10 +24,14 @@ class Run(BaseModel):
     """How a fine-tuning stands."""
 
     state: Literal["none", "running", "done", "failed", "stopped"]
-    out: str = Field("", description="Folder of the run.")
-    printed: str = Field("", description="The end of what it printed.")
-    report: dict[str, Any] | None = Field(None, description="report.json: before and after.")
-    weights: str | None = Field(None, description="The name under which to ask for the new bands.")
+    out: str = Field(default="", description="Folder of the run.")
+    printed: str = Field(default="", description="The end of what it printed.")
+    report: dict[str, Any] | None = Field(
+        default=None, description="report.json: before and after."
+    )
+    weights: str | None = Field(
+        default=None, description="The name under which to ask for the new bands."
+    )
 
 
 class Tuning:
@@ -61,7 +65,9 @@ class Tuning:
             if self._process is not None and self._process.poll() is None:
                 raise InputError("A fine-tuning is running; wait for it or stop it.")
             if not self._book.path.exists():
-                raise InputError("Nothing was labelled yet; label two films of three persons or more.")
+                raise InputError(
+                    "Nothing was labelled yet; label two films of three persons or more."
+                )
             self._out = _free(self._book.path.parent / "crossray-finetuned")
             self._stopped, self._weights = False, None
             words = ["--labels", self._book.path, "--init", self._init, "--out", self._out]
@@ -81,7 +87,7 @@ class Tuning:
                 return Run(state="none")
             code = self._process.poll()
             printed = self._log.read_text(errors="replace")[-TAIL:]
-            facts = {"out": str(self._out), "printed": printed}
+            facts: dict[str, Any] = {"out": str(self._out), "printed": printed}
             if code is None:
                 return Run(state="running", **facts)
             if self._stopped:
