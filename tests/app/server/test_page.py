@@ -264,8 +264,8 @@ def test_annotate_and_export(page, server, tmp_path):
     assert [label.verdict for label in made] == ["same", "same", "different", "hidden"]
     assert made[0].remarks == ("proposal accepted",)
     assert made[1].name == "shaft"
-    assert made[1].places["1"].point == (pytest.approx(62, abs=1), pytest.approx(120, abs=1))
-    assert 3 <= len(made[2].places["1"].boxes) <= 6
+    assert made[1].places["view-1"].point == (pytest.approx(62, abs=1), pytest.approx(120, abs=1))
+    assert 3 <= len(made[2].places["view-1"].boxes) <= 6
     keyboard.press("x")
     page.page.locator("#task").filter(has_text="proposal").wait_for()
 

@@ -118,6 +118,8 @@ def by_view(films: Sequence[Path]) -> dict[str, Path]:
     names = [film.stem for film in films]
     shared = len(_shared_start(names)) if len(names) > 1 else 0
     views = [name[shared:] for name in names]
+    if all(view.isdigit() for view in views):
+        views = names
     if len({*views}) < len(views):
         views = [f"{name} ({number})" for number, name in enumerate(names, 1)]
     return dict(zip(views, films, strict=True))

@@ -23,6 +23,8 @@ from crossray.files import sha256
 from crossray.matching import Matcher
 
 TRUTH = "truth"
+TRUTH_GRID = 16
+"""Patches along a side of a true matrix, at least; finer ones are reduced to the maxima of blocks."""
 PREFIX = "crossray-view-"
 
 
@@ -264,11 +266,17 @@ def _moved(folder: Path, names: list[str], files: list[Path], name: str) -> Give
 
 
 def _read_truth(study: OpenStudy) -> Answer:
-    """The true matrix beside a rendering."""
+    """The true matrix beside a rendering, on no finer a grid than a page can hold."""
     with np.load(study.given.truth or "") as stored:
-        truth, grid = torch.from_numpy(stored["correspondence"]), stored["grid"][0].tolist()
+        truth, (rows, columns) = stored["correspondence"], stored["grid"][0].tolist()
+    step = max(1, min(rows, columns) // TRUTH_GRID)
+    if step > 1 and rows % step == columns % step == 0:
+        views, rows, columns = len(truth), rows // step, columns // step
+        cells = truth.reshape(views, views, rows, step, columns, step, rows, step, columns, step)
+        truth = cells.max((3, 5, 7, 9)).reshape(views, views, rows * columns, rows * columns)
     sizes = [film.size for film in study.films]
-    return truth_answer(truth, (grid[0], grid[1]), sizes, [film.view for film in study.films])
+    names = [film.view for film in study.films]
+    return truth_answer(torch.from_numpy(truth), (rows, columns), sizes, names)
 
 
 def _new_id() -> str:

@@ -52,8 +52,9 @@ export class Labelling {
     });
     byId("labels").replaceChildren(...items.reverse());
     byId("landmarks").replaceChildren(...[...new Set(this.said.labels.map(label => label.name))].filter(Boolean).map(name => new Option(name)));
-    byId("saved").textContent = this.said.labels.length
-      ? `${this.said.labels.length} labels and ${this.said.drawn} drawn negatives, kept in ${this.said.file}` : `Will be kept in ${this.said.file}`;
+    const count = this.said.labels.length, file = this.said.file.split(/[\\/]/).at(-1);
+    byId("saved").textContent = count ? `${count} ${count === 1 ? "label" : "labels"} and ${this.said.drawn} drawn negatives, kept in ${file}` : `Will be kept in ${file}`;
+    byId("saved").title = this.said.file;
     this.task();
   }
 

@@ -40,7 +40,7 @@ function scores(page, run) {
   const number = value => value === null || value === undefined ? "" : value.toFixed(3);
   const row = moment => { const { matching, band_hits: hits } = run.report[moment]; return [moment, number(matching.ap), number(matching.precision), number(matching.recall), number(hits?.matcher)]; };
   const { gain } = run.report;
-  return page.table([row("before"), row("after"), ["gain", `${number(gain.ap)} (${number(gain.low)} to ${number(gain.high)})`, "", "", ""]],
+  return page.table([row("before"), row("after"), ["gain", number(gain.ap) + (gain.low === null ? "" : ` (${number(gain.low)} to ${number(gain.high)})`), "", "", ""]],
     ["", "AP of labelled pairs", "precision", "recall", "band hit rate"]);
 
 }

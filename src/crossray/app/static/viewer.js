@@ -9,6 +9,7 @@ const PINS = [[86, 204, 242], [126, 231, 135], [240, 128, 200], [255, 226, 89], 
 const BESIDE = "rgb(111,211,255)", TRUE = "rgb(126,231,135)";
 const byId = id => document.getElementById(id);
 const percent = value => `${Math.round(100 * value)} %`;
+const worth = value => state.layer.calibration ? percent(value) : value.toFixed(2);   // a probability only where it was measured
 
 export const state = {
   study: null, films: [], layers: new Map(), layer: null, against: null, coverage: 0.9,
@@ -41,14 +42,17 @@ export async function show(facts) {
   await use(facts.layers[0], null);
 }
 
+let asked = 0;
+
 export async function use(name, against) {                      // whose bands, and whose beside them
-  const study = state.study;
+  const study = state.study, turn = ++asked;
   for (const wanted of [name, against]) if (wanted && !state.layers.has(wanted)) {
     say(`Matching with ${called(wanted)} ...`);
     const { about, values } = await api.matches(study.id, wanted);
-    if (study !== state.study) return;
+    if (study.id !== state.study.id) return;
     state.layers.set(wanted, new Layer(wanted, about, values));
   }
+  if (turn !== asked) return;                                   // something else was chosen meanwhile
   Object.assign(state, { layer: state.layers.get(name), against: against ? state.layers.get(against) : null });
   byId("layer").value = name;
   byId("against").value = against ?? "";
@@ -119,8 +123,10 @@ function listPins() {
 }
 
 function marks() {
-  const under = state.cursor ? [{ ...state.cursor, colour: null }] : [];
-  return [...state.pins.map(p => ({ ...p, held: true })), ...(state.label?.marks() ?? []), ...under];
+  const held = [...state.pins.map(p => ({ ...p, held: true })), ...(state.label?.marks() ?? [])], c = state.cursor;
+  const patch = mark => state.layer.patchAt(mark.view, ...mark.at);
+  const again = c && held.some(mark => mark.view === c.view && patch(mark) === patch(c));
+  return c && !again ? [...held, { ...c, colour: null }] : held;
 }
 
 export function redraw() {
@@ -146,7 +152,7 @@ function overlay(v) {
   for (const [mark, band] of found) if (band.found) {
     const at = state.layer.middleOf(v, band.best);
     draw.ring(film, at, mark.colour);
-    draw.tag(film, at, percent(band.probability), mark.colour, taken);
+    draw.tag(film, at, worth(band.probability), mark.colour, taken);
   }
   for (const mark of all) if (mark.view === v) draw.cross(film, mark.at, mark.colour, mark.held);
   state.label?.overlay(film, taken);
@@ -167,7 +173,7 @@ function report() {
   if (!c) return say(idle());
   const parts = state.films.filter(film => film.number !== c.view).map(film => {
     const band = bandFor(c, film.number);
-    return `${film.facts.view}: ${band.found ? `likeliest ${percent(band.probability)}, ${words(band)}` : band.reason}`;
+    return `${film.facts.view}: ${band.found ? `likeliest ${worth(band.probability)}, ${words(band)}` : band.reason}`;
   });
   say(`${state.films[c.view].facts.view}, row ${Math.round(c.at[0])}, column ${Math.round(c.at[1])} \u2192 ${parts.join("; ")}`);
 }
