@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from crossray.app.cli_view import view
 from crossray.app.options import (
     Budget,
     CtFolder,
@@ -33,12 +34,11 @@ _SETTINGS = {
     "pretty_exceptions_enable": False,
     "rich_markup_mode": None,
 }
-_HELP = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     name="crossray",
     help="Finds what matches what between two or more radiographs of the same limb.",
-    context_settings=_HELP,
+    context_settings={"help_option_names": ["-h", "--help"]},
     **_SETTINGS,
 )
 train = typer.Typer(help="Train a network on views rendered from CT.", **_SETTINGS)
@@ -49,6 +49,7 @@ app.add_typer(train, name="train")
 app.add_typer(finetune, name="finetune")
 app.add_typer(reproduce, name="reproduce")
 app.add_typer(evaluate, name="evaluate")
+app.command("view")(view)
 
 
 def _version(asked: bool) -> bool:
@@ -375,30 +376,6 @@ def verify(url: Annotated[str, typer.Argument(help="Folder or URL of a set.")]) 
     from crossray.app.commands.generate import prove_set
 
     prove_set(url)
-
-
-@app.command("view")
-def view(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Films of one limb, a folder of studies, a rendering, or labels."),
-    ] = None,
-    weights: Annotated[
-        list[str] | None, typer.Option(help="Bundled name or file; repeat to compare: small.")
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="File of labels; crossray-labels.json beside the films.")
-    ] = None,
-    host: Annotated[
-        str, typer.Option(help="Address; any but loopback needs a token.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8737,
-    browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
-) -> None:
-    """Look at films side by side in a browser, point, and label across views."""
-    from crossray.app.commands.view import view
-
-    view(paths or [], weights or ["small"], labels, host, port, browser)
 
 
 @app.command("doctor")
