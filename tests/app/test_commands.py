@@ -222,6 +222,7 @@ def test_the_demo(capfd, tmp_path, weights):
     assert entries(tmp_path / "out/demo") == [
         "ankle-ap.png",
         "ankle-lateral.png",
+        "correspondence.npz",
         "matches.html",
         "matches.json",
         "matches.npz",
@@ -229,6 +230,9 @@ def test_the_demo(capfd, tmp_path, weights):
         "scores.json",
     ]
     assert '"truth"' in (tmp_path / "out/demo/matches.html").read_text()
+    with np.load(tmp_path / "out/demo/correspondence.npz") as truth:
+        assert truth["files"].tolist() == ["ankle-ap.png", "ankle-lateral.png"]
+        assert truth["grid"].tolist() == [[16, 16]] * 2
     printed = capfd.readouterr().out
     assert "average precision" in printed
     assert "by chance" in printed
