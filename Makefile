@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Compiling every file of torch ahead takes longer than the rest of the installation.
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
-CODE := src tests benchmarks docs/pictures.py
+CODE := src tests benchmarks docs/pictures.py docs/viewer_pictures.py
 
 .PHONY: demo picture pictures test check static format constraints clean .venv
 
@@ -22,6 +22,7 @@ picture: $(VENV)/.base
 # The pictures of the other pages.
 pictures: $(VENV)/.base
 	$(BIN)/python docs/pictures.py
+	$(BIN)/python docs/viewer_pictures.py
 	$(BIN)/python benchmarks/physics.py
 	$(BIN)/python benchmarks/looks.py docs/images/looks.png
 	$(BIN)/python benchmarks/truth_figure.py docs/images/truth.png

@@ -1,5 +1,6 @@
 """The server put together, and run until it is told to stop."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -11,6 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from crossray import __version__
+from crossray.app.running import TRACEBACK
 from crossray.app.server.api import study_routes
 from crossray.app.server.book import LabelBook
 from crossray.app.server.label_api import label_routes
@@ -69,7 +71,9 @@ def listener(app: FastAPI, address: Address, session: Session) -> uvicorn.Server
         host=address.host,
         port=address.port,
         access_log=False,  # it would keep names of files and studies
-        log_level="error",
+        log_level="error"
+        if os.environ.get(TRACEBACK) == "1"
+        else "critical",  # tracebacks quote paths
         server_header=False,
         timeout_graceful_shutdown=3,
     )
