@@ -28,6 +28,7 @@ export function say(words, wrong = false) {
 export async function show(facts) {
   Object.assign(state, { study: facts, cursor: null, pins: [], layers: new Map(), layer: null, against: null, active: 0 });
   byId("stage").replaceChildren();
+  listPins();
   byId("empty").hidden = true;
   document.body.classList.add("has-study");
   document.title = `crossray: ${facts.name}`;
