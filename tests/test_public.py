@@ -20,6 +20,7 @@ PUBLIC = {
     "Volume",
     "__version__",
     "correspondence",
+    "guide",
     "make_sample",
     "phantom",
     "project",
