@@ -160,7 +160,7 @@ class Anything(type):
     def __getattr__(self, name):
         return Anything(name, (), {})
 class Pictures:
-    '''timm imports torchvision for its reading of pictures, which no network needs and which breaks beside a CPU's torch.'''
+    '''timm imports torchvision to read pictures, which no network needs and which breaks beside a CPU's torch.'''
     def find_spec(self, name, path=None, target=None):
         if name.split('.')[0] == 'torchvision':
             return importlib.machinery.ModuleSpec(name, self, is_package=True)
