@@ -24,6 +24,7 @@ from crossray.app.options import (
     Side,
     Weights,
 )
+from crossray.app.reading import add_reading
 from crossray.app.running import run_program
 from crossray.errors import InputError
 
@@ -383,6 +384,9 @@ def doctor() -> None:
     from crossray.app.commands.doctor import doctor
 
     raise typer.Exit(doctor())
+
+
+add_reading(app, train, evaluate, reproduce)
 
 
 def main() -> None:

@@ -16,10 +16,12 @@ from math import isqrt
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+
+from crossray.models.matcher import MatcherNetwork
 
 _ATTENTION = functional.scaled_dot_product_attention
 _MULTI_HEAD = signature(functional.multi_head_attention_forward)
@@ -49,6 +51,28 @@ def between_tokens(
             matrix = pooled.flatten(1).unflatten(0, cells.shape[:4]).mT
     other = ~torch.eye(matrix.shape[1], dtype=torch.bool, device=matrix.device)
     return (matrix * other[:, :, None, None]).transpose(2, 3)
+
+
+@torch.no_grad()
+def guidance_of(
+    matcher: MatcherNetwork | None,
+    images: Float[Tensor, "batch view row column"],
+    present: Bool[Tensor, "batch view"],
+) -> Float[Tensor, "batch view view patch patch"] | None:
+    """What a matcher says of the very images that a classifier sees; a missing view matches nothing.
+
+    The films are matched as they hang, without the matcher's mirrors, at a quarter of the arithmetic.
+
+    Args:
+        matcher: In evaluation mode; None gives none.
+        images: In [0, 1], bone bright.
+        present: False for views that are missing.
+    """
+    if matcher is None or images.shape[1] < 2:
+        return None
+    both = present[:, :, None] & present[:, None, :]
+    matrix = matcher.to(images.device)(images, mirrors=False)
+    return matrix * both[..., None, None]
 
 
 def guide(

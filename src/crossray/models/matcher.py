@@ -160,6 +160,7 @@ class MatcherNetwork(nn.Module):
         self,
         images: Float[Tensor, "batch view row column"],
         seen: Bool[Tensor, "batch view patch"] | None = None,
+        mirrors: bool = True,
     ) -> Float[Tensor, "batch view view patch patch"]:
         """Correspondence between the patches of every two views.
 
@@ -168,6 +169,7 @@ class MatcherNetwork(nn.Module):
                 was trained on is `config.image_size`.
             seen: False for patches that hold nothing but padding: nobody attends to them (to a token none of whose
                 patches is seen), and they match nothing. None: all are seen.
+            mirrors: Whether to give the mean over the ways of hanging the films, where `config.mirrors` asks for it.
 
         Returns:
             Values in [0, 1], float32; [b, k, l, p, q] for patch p of view k and q of view l, row-major. A view is not
@@ -178,7 +180,7 @@ class MatcherNetwork(nn.Module):
                 which nothing is seen.
         """
         views = images.shape[1]
-        pairs = self.pairs(images, seen)
+        pairs = self.pairs(images, seen) if mirrors else self._pairs(images, seen)
         batch, _, patches, _ = pairs.shape
         first, second = torch.triu_indices(views, views, offset=1, device=pairs.device)
         matrix = pairs.new_zeros(batch, views, views, patches, patches)

@@ -97,9 +97,11 @@ def test_the_wrists_at_hand(shared):
     assert sum(map(len, parts.values())) == len(found)
 
 
-def test_the_whole_sets_table_is_read(shared):
-    with pytest.raises(InputError, match="None of the images"):  # which are not at hand
-        cases(f"graz:{shared / 'data/radiographs/graz_dataset.csv'}")
+def test_the_whole_sets_table_and_the_three_whole_studies_at_hand(shared):
+    source = f"graz:{shared / 'data/radiographs/graz_dataset.csv'}"
+    found, _ = read_cases(StudyData(source=source))
+    assert [[film.view for film in each.films] for each in found.cases] == [["AP", "LAT"]] * 3
+    assert found.notes[0].startswith("20321 of the films")
 
 
 @pytest.fixture
