@@ -89,9 +89,14 @@ def reproduce_table3(  # noqa: PLR0913  a table has as many sides as it has
         Path, typer.Option(help="Folder of the trainings; killed ones resume there.")
     ] = Path("runs/table3"),
     out: Out = Path("results"),
+    keep: Annotated[
+        Path | None, typer.Option(help="File for the best row's weights, of all of a graz: set.")
+    ] = None,
     options: Options = None,
 ) -> None:
     """Train the six rows of Table 3 on equal data, and score them on studies of patients they never saw."""
-    from crossray.app.commands.table3 import reproduce_table3
+    from crossray.app.commands.table3 import Plan, reproduce_table3
+    from crossray.recipes import READING_BUDGETS
 
-    reproduce_table3(data, budget.value, row or [], seeds, matcher, runs, out, options or [])
+    plan = Plan(READING_BUDGETS[budget.value], matcher, runs, options or ())
+    reproduce_table3(data, plan, row or [], seeds, out, keep)
