@@ -104,16 +104,14 @@ def fit(
     if done.outcome == "interrupted":
         return done
     seen = sorted({case.patient for case in parts["train"] + parts["val"]})
-    kind = data.source.partition(":")[0]
-    words = {
-        "guide": config.guide,
-        "seen": json_format.dumps({"kind": kind, "sha256": data.sha256, "patients": seen}),
-    }
+    about = {"kind": data.source.partition(":")[0], "sha256": data.sha256, "patients": seen}
+    words = {"guide": config.guide, "seen": json_format.dumps(about)}
+    add_metadata(done.weights, done.weights, words)
     if {case.label for case in parts["val"]} == {True, False}:
         logits = logits_of(Classifier.load(out), parts["val"], data.views)
         labels = np.array([case.label for case in parts["val"]])
-        words["calibration"] = fit_reading_calibration(logits, labels).to_json()
-    add_metadata(done.weights, done.weights, words)
+        calibration = fit_reading_calibration(logits, labels).to_json()
+        add_metadata(done.weights, done.weights, {"calibration": calibration})
     return done
 
 
