@@ -52,8 +52,8 @@ def test_differences_leave_out_how_it_is_run(config):
     assert differences(config, config.changed(["run.workers=2"])) == []
     assert differences(config, other) == [
         "steps: 200 -> 5",
-        "data.seed: None -> 1",
         "matcher.heads: 4 -> 2",
+        "data.seed: None -> 1",
     ]
 
 
