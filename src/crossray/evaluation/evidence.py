@@ -152,8 +152,9 @@ def _draw_link(
         outline = {"fill": False, "edgecolor": colour, "linewidth": 1.8}
         panel.add_patch(Rectangle((left, top), right - left, bottom - top, **outline))
         panel.annotate(
-            str(number + 1), (left, top), (2, -2), textcoords="offset points", va="top", color=colour,
+            str(number + 1), (left, top), (4, -4), textcoords="offset points", va="top", color=colour,
             fontsize=10, fontweight="bold",
+            bbox={"boxstyle": "round,pad=0.15", "facecolor": _PAPER, "edgecolor": "none", "alpha": 0.8},
         )  # fmt: skip
         middles.append(((left + right) / 2, (top + bottom) / 2))
     (first, _), (second, _) = ends
