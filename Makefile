@@ -55,6 +55,7 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e '.[dev]'
+	$(INSTALL) --no-deps timm==1.0.31  # torchvision, which it asks for, breaks beside a CPU's torch
 	touch $@ $(VENV)/.base
 
 # torch is held back: left alone, an installer takes the newest CUDA build. The header and the sources stay out of the file.

@@ -20,6 +20,7 @@ PUBLIC = {
     "Volume",
     "__version__",
     "correspondence",
+    "guide",
     "make_sample",
     "phantom",
     "project",
@@ -98,7 +99,7 @@ def test_the_version_stands_once():
     assert f"## {crossray.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-COMMANDS = ("demo", "render", "train", "evaluate", "match", "doctor")
+COMMANDS = ("demo", "render", "train", "evaluate", "match", "classify", "doctor")
 
 
 @pytest.mark.parametrize("arguments", [[], *([command] for command in COMMANDS)])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from crossray.errors import InputError
     from crossray.geometry.camera import Cameras
     from crossray.matching import Matcher, Matches
+    from crossray.models.guidance import guide
     from crossray.projection import project
     from crossray.projection.appearance import render
     from crossray.volumes.io import read_ct
@@ -35,6 +36,7 @@ __all__ = [
     "Volume",
     "__version__",
     "correspondence",
+    "guide",
     "make_sample",
     "phantom",
     "project",
@@ -50,6 +52,7 @@ _HOMES = {
     "Matches": "crossray.matching",
     "Sample": "crossray.data.sample",
     "Volume": "crossray.volumes.volume",
+    "guide": "crossray.models.guidance",
     "make_sample": "crossray.data.sample",
     "phantom": "crossray.volumes.phantom",
     "project": "crossray.projection",

@@ -1,11 +1,18 @@
 """Presets: one function per published or recommended run, each returning a typed configuration."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
+from typing import Any
 
+from crossray.models.classifier import ClassifierConfig
 from crossray.models.matcher import MatcherConfig
-from crossray.training.config import OptimizerConfig, RunConfig, TrainConfig
+from crossray.training.config import (
+    ClassifierTrainConfig,
+    OptimizerConfig,
+    RunConfig,
+    TrainConfig,
+)
 
 SMALL_DATA = {
     "phantoms": 60,
@@ -92,6 +99,38 @@ def self_taught_recipe(matcher: MatcherConfig, init: str, data: dict[str, str]) 
         optimizer=OptimizerConfig(rate=1e-4, warmup=20, weight_decay=0.0, average=0.98),
         data=data,
     )
+
+
+CLASSIFIERS: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "steps": 60,
+        "batch": 8,
+        "optimizer": OptimizerConfig(rate=2e-3, warmup=10, average=0.9),
+    },
+    "small": {"steps": 400, "optimizer": OptimizerConfig(rate=5e-4, warmup=40, average=0.98)},
+    "cnn": {"steps": 400, "optimizer": OptimizerConfig(rate=5e-4, warmup=40, average=0.98)},
+    "paper": {"steps": 20_000, "optimizer": OptimizerConfig(rate=1e-4, warmup=1000)},
+}
+"""What each size of the classifier is trained with; `small` and `cnn` for some hundreds of studies on a CPU."""
+
+
+def train_classifier_recipe(
+    preset: str, fusion: str | None = None, *, guide: str = "", init: str = ""
+) -> ClassifierTrainConfig:
+    """Training of the classifier at one of its sizes.
+
+    Args:
+        preset: `"tiny"` (seconds, for tests), `"small"`, `"paper"` or `"cnn"`, as for `ClassifierConfig.preset`.
+        fusion: Where the views meet; None leaves the preset's.
+        guide: Weights of the matcher that guides its attention; '' for no guidance.
+        init: Weights to begin with.
+
+    Raises:
+        ValueError: An unknown preset, or guidance where views do not meet early.
+    """
+    form = ClassifierConfig.preset(preset)
+    form = replace(form, fusion=fusion or form.fusion, guidance=bool(guide))
+    return ClassifierTrainConfig(classifier=form, guide=guide, init=init, **CLASSIFIERS[preset])
 
 
 @dataclass(frozen=True)
@@ -196,6 +235,87 @@ Source: Dabboussi et al., MICCAI 2025, Table 2.
 
 PEER_HEAD_RATE = 1e-3
 """Peak rate of the head on DINOv2, which begins at random."""
+
+
+@dataclass(frozen=True)
+class ReadingBudget:
+    """What each row of Table 3 may spend; the same for all rows.
+
+    Args:
+        preset: Size of the networks.
+        steps: Steps of the optimizer.
+        batch: Studies a step.
+        folds: Of the cross-validation, where a set publishes no split.
+    """
+
+    preset: str
+    steps: int
+    batch: int
+    folds: int
+
+
+READING_BUDGETS = {
+    "quick": ReadingBudget("tiny", steps=20, batch=8, folds=2),
+    "cpu": ReadingBudget("small", steps=200, batch=16, folds=5),
+    "long": ReadingBudget("small", steps=1000, batch=16, folds=5),
+    "paper": ReadingBudget("paper", steps=20_000, batch=16, folds=5),
+}
+
+
+@dataclass(frozen=True)
+class ReadingRow:
+    """A row of Table 3.
+
+    Args:
+        title: Its name in the table.
+        fusion: Where the views meet.
+        pretrained: Whether it begins with the matcher's weights.
+        guided: Whether the matcher guides its attention.
+        plain: Whether it is a convolution network, at full resolution, instead.
+        published: What the paper reports on MURA: accuracy and kappa.
+    """
+
+    title: str
+    fusion: str
+    pretrained: bool = False
+    guided: bool = False
+    plain: bool = False
+    published: dict[str, float] = field(default_factory=dict)
+
+    def recipe(self, budget: ReadingBudget, matcher: str) -> ClassifierTrainConfig:
+        """The row's training, with this matcher's weights where it takes them."""
+        plain = self.plain and budget.preset != "tiny"
+        config = train_classifier_recipe(
+            "cnn" if plain else budget.preset,
+            self.fusion,
+            guide=matcher if self.guided else "",
+            init=matcher if self.pretrained else "",
+        )
+        changes: dict[str, Any] = {"steps": budget.steps, "batch": budget.batch}
+        if self.plain and not plain:
+            changes["classifier"] = replace(config.classifier, layers=0, position=False)
+        return config.model_copy(update=changes)
+
+
+TABLE3 = {
+    "single": ReadingRow("single view", "single", published={"accuracy": 0.733, "kappa": 0.45}),
+    "late": ReadingRow("late fusion", "late", published={"accuracy": 0.787, "kappa": 0.56}),
+    "early": ReadingRow("early fusion", "early", published={"accuracy": 0.758, "kappa": 0.49}),
+    "pretrained": ReadingRow(
+        "early, pre-trained", "early", pretrained=True, published={"accuracy": 0.801, "kappa": 0.58}
+    ),
+    "guided": ReadingRow(
+        "early, pre-trained, guided", "early", pretrained=True, guided=True,
+        published={"accuracy": 0.806, "kappa": 0.59},
+    ),
+    "cnn": ReadingRow("plain CNN, mean over views", "single", plain=True),
+}  # fmt: skip
+"""Source: Dabboussi et al., MICCAI 2025, Table 3 (MURA). The last row is not the paper's."""
+
+CLAIMS = (
+    ("pretrained", "early"), ("pretrained", "late"), ("guided", "pretrained"), ("late", "single"), ("guided", "cnn"),
+)  # fmt: skip
+"""Rows whose difference, the first less the second, Table 3 is about."""
 
 
 def _formed(base: TrainConfig, *, most: float = inf, **form: object) -> TrainConfig:

@@ -106,7 +106,8 @@ def test_usage_errors(capfd):
     refused(capfd, ["demo", "--limb", "head"], "head", "hand")
     refused(capfd, ["demo", "--pairs", "many"], "--pairs")
     refused(capfd, ["demo", "--colour", "red"], "--colour")
-    refused(capfd, ["train", "classifier"], "classifier", "crossray train --help")
+    refused(capfd, ["train", "detector"], "detector", "crossray train --help")
+    refused(capfd, ["train", "classifier"], "--data", "crossray train classifier --help")
 
 
 def test_bad_films(capfd, films, weights, tmp_path):

@@ -20,7 +20,7 @@ def test_bias_can_part_the_views(transformer):
     view = torch.arange(12) // 6
     apart = torch.zeros(12, 12).masked_fill(view[:, None] != view, float("-inf")).double()
     alone = transformer(tokens[:, :1], GRID)
-    torch.testing.assert_close(transformer(tokens, GRID, bias=apart)[:, :1], alone)
+    torch.testing.assert_close(transformer(tokens, GRID, bias=[apart, apart])[:, :1], alone)
 
 
 def test_messages_pass_within_views_first_and_then_between_them():

@@ -51,8 +51,8 @@ def test_differences_leave_out_how_it_is_run(config):
     other = config.changed(["run.workers=2", "steps=5", "data.seed=1", "matcher.heads=2"])
     assert differences(config, config.changed(["run.workers=2"])) == []
     assert differences(config, other) == [
-        "matcher.heads: 4 -> 2",
         "steps: 200 -> 5",
+        "matcher.heads: 4 -> 2",
         "data.seed: None -> 1",
     ]
 

@@ -17,6 +17,7 @@ from crossray.app.options import (
     EngineName,
     Limb,
     Look,
+    Options,
     Out,
     Preset,
     Protocol,
@@ -25,6 +26,7 @@ from crossray.app.options import (
     Side,
     Weights,
 )
+from crossray.app.reading import add_reading
 from crossray.app.running import run_program
 from crossray.errors import InputError
 
@@ -195,9 +197,7 @@ def train_matcher(  # noqa: PLR0913  a run has as many sides as it has
     phantoms: Annotated[
         int | None, typer.Option(min=0, help="Phantoms among the volumes; the preset's number.")
     ] = None,
-    options: Annotated[
-        list[str] | None, typer.Argument(help="section.option=value, as in the run's config.yaml.")
-    ] = None,
+    options: Options = None,
 ) -> None:
     """Train a matcher on views rendered from CT volumes and phantoms, on the fly or before."""
     from crossray.app.commands.train import train_matcher
@@ -222,9 +222,7 @@ def finetune_matcher(  # noqa: PLR0913  it learns from labels or without
     ct: CtFolder = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps at most.")] = None,
     seed: Seed = 0,
-    options: Annotated[
-        list[str] | None, typer.Argument(help="section.option=value, as in the run's config.yaml.")
-    ] = None,
+    options: Options = None,
 ) -> None:
     """Fine-tune a matcher on real films: on labels, scored on people it never saw, or on its own mean answers."""
     from crossray.app.commands.finetune import finetune_matcher, teach_itself
@@ -384,6 +382,9 @@ def doctor() -> None:
     from crossray.app.commands.doctor import doctor
 
     raise typer.Exit(doctor())
+
+
+add_reading(app, train, evaluate, reproduce)
 
 
 def main() -> None:

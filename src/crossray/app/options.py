@@ -30,6 +30,23 @@ class Preset(StrEnum):
     paper = "paper"
 
 
+class ClassifierPreset(StrEnum):
+    """Sizes of the classifier."""
+
+    tiny = "tiny"
+    small = "small"
+    paper = "paper"
+    cnn = "cnn"
+
+
+class Fusion(StrEnum):
+    """Where a classifier's views meet."""
+
+    single = "single"
+    late = "late"
+    early = "early"
+
+
 class Budget(StrEnum):
     """What each row of a table may spend."""
 
@@ -76,3 +93,10 @@ SeriesName = Annotated[
 Weights = Annotated[str, typer.Option(help="Bundled name or .safetensors file.")]
 CtFolder = Annotated[Path | None, typer.Option(help="Folder of CT volumes; without it, phantoms.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
+Options = Annotated[
+    list[str] | None, typer.Argument(help="section.option=value, as in the run's config.yaml.")
+]
+StudySource = Annotated[
+    str, typer.Option(help="graz:TABLE.csv, mura:FOLDER, fracatlas:FOLDER or csv:TABLE.csv.")
+]
+ReadingWeights = Annotated[str, typer.Option(help="Bundled name, .safetensors file or run.")]

@@ -19,8 +19,8 @@ from crossray.matching.preprocess import fit_film
 from crossray.models.matcher import MatcherNetwork
 from crossray.models.storage import load_network
 
-BUNDLED = ("small",)
-"""Weights that come with the package, by name."""
+BUNDLED = {"matcher": ("small",), "classifier": ("graz",)}
+"""Weights that come with the package, by kind and name."""
 
 MOST_VIEWS = 6
 """Films of one limb a study holds at most; more are most likely a mistake."""
@@ -93,7 +93,7 @@ class Matcher:
                 f"Matching needs 2 to {MOST_VIEWS} views of one limb and got {len(films)};"
                 " give one image file a view, for example AP.png LAT.dcm."
             )
-        radiographs = [_as_radiograph(film, number) for number, film in enumerate(films)]
+        radiographs = [as_radiograph(film, number) for number, film in enumerate(films)]
         start = time.perf_counter()
         form = self.network.config
         grid = form.patches if grid is None else self._checked(grid)
@@ -108,7 +108,7 @@ class Matcher:
             grid=grid,
             fields=tuple(film.field for film in fitted),
             images=tuple(radiograph.pixels for radiograph in radiographs),
-            names=_distinct([radiograph.name for radiograph in radiographs]),
+            names=distinct([radiograph.name for radiograph in radiographs]),
             weights=self.name,
             seconds=time.perf_counter() - start,
             calibration=self.calibration if grid == form.patches else None,
@@ -133,28 +133,30 @@ class Matcher:
         return matrix[0].float().cpu()
 
 
-def weights_path(weights: str | Path) -> Path:
-    """The file of weights given by name or by path.
+def weights_path(weights: str | Path, kind: str = "matcher") -> Path:
+    """The file of weights given by name, by path or by the folder of their run.
 
     Raises:
         InputError: Neither a bundled name nor an existing file, or a bundled file that is missing.
     """
-    if str(weights) in BUNDLED:
-        path = Path(str(resources.files("crossray") / "weights" / f"matcher-{weights}.safetensors"))
+    if str(weights) in BUNDLED[kind]:
+        path = Path(str(resources.files("crossray") / "weights" / f"{kind}-{weights}.safetensors"))
         if not path.is_file():
             raise InputError(
                 f"The bundled weights {path} are missing; install crossray again, or name a .safetensors file."
             )
         return path
     path = Path(weights)
+    if path.is_dir() and (path / f"{kind}.safetensors").is_file():
+        return path / f"{kind}.safetensors"
     if not path.is_file():
         raise InputError(
-            f"There are no weights {weights}; give {' or '.join(BUNDLED)} or the path of a .safetensors file."
+            f"There are no weights {weights}; give {' or '.join(BUNDLED[kind])} or the path of a .safetensors file."
         )
     return path
 
 
-def _as_radiograph(film: Film, number: int) -> Radiograph:
+def as_radiograph(film: Film, number: int) -> Radiograph:
     """Whatever was given, as a radiograph."""
     if isinstance(film, Radiograph):
         return film
@@ -168,7 +170,7 @@ def _as_radiograph(film: Film, number: int) -> Radiograph:
     return Radiograph(pixels.to(torch.float32), name=f"view {number}")
 
 
-def _distinct(names: list[str]) -> tuple[str, ...]:
+def distinct(names: list[str]) -> tuple[str, ...]:
     """Names with a number behind those that several views share."""
     return tuple(
         f"{name} ({names[: i + 1].count(name)})" if names.count(name) > 1 else name

@@ -35,14 +35,19 @@ class RotaryGrid(nn.Module):
         self.register_buffer("speed", speed, persistent=False)
         self.speed: Tensor
 
-    def forward(self, grid: tuple[int, int], views: int) -> Float[Tensor, "token half_channel"]:
-        """Angles, in radians, by which the channels of each token of a sequence of views are turned."""
+    def forward(
+        self, grid: tuple[int, int], views: int, before: int = 0
+    ) -> Float[Tensor, "token half_channel"]:
+        """Angles, in radians, by which the channels of each token of a sequence of views are turned.
+
+        The `before` tokens that stand before each view's grid are not turned.
+        """
         rows, columns = (
             torch.arange(side, device=self.speed.device)[:, None] * self.speed for side in grid
         )
         size = (*grid, len(self.speed))
         angle = torch.cat([rows[:, None].expand(size), columns[None].expand(size)], dim=-1)
-        return angle.flatten(0, 1).repeat(views, 1)
+        return F.pad(angle.flatten(0, 1), (0, 0, before, 0)).repeat(views, 1)
 
 
 def turned(

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+GREY_MEAN, GREY_SPREAD = 0.45, 0.225
+"""Of display values in [0, 1]: the usual centring of photographs, in grey."""
 STRIDE = 16  # pixels of the trunk's input per cell of its last feature map
 
 
@@ -150,6 +152,23 @@ class ResidualTrunk(nn.Module):
         x = F.max_pool2d(x, 3, 2, 1)
         fine = self.layer2(self.layer1(x))
         return fine, self.layer3(fine)
+
+
+def film_features(
+    trunk: ResidualTrunk, images: Float[Tensor, "image row column"], input_stride: int
+) -> tuple[Float[Tensor, "image row8 column8 fine"], Float[Tensor, "image row16 column16 coarse"]]:
+    """A trunk's features at strides 8 and 16, channels last.
+
+    Args:
+        trunk: The trunk.
+        images: Radiographs in [0, 1].
+        input_stride: They are averaged over squares of this many pixels before.
+    """
+    grey = (images[:, None] - GREY_MEAN) / GREY_SPREAD
+    if input_stride > 1:
+        grey = F.avg_pool2d(grey, input_stride)
+    fine, coarse = trunk(grey.to(memory_format=torch.channels_last))
+    return fine.permute(0, 2, 3, 1), coarse.permute(0, 2, 3, 1)
 
 
 def grey_stem(weights: dict[str, Tensor]) -> dict[str, Tensor]:

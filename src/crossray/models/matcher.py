@@ -8,8 +8,8 @@ result to the full grid beside the finer features of the trunk.
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -17,14 +17,13 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from crossray.models.attention import resized
-from crossray.models.backbone import STRIDE, ResidualTrunk, TrunkConfig
+from crossray.models.backbone import STRIDE, ResidualTrunk, film_features
+from crossray.models.form import Form
 from crossray.models.head import HEADS, Expansion, pair_cosines
 from crossray.models.loftr import LoFTR
 from crossray.models.superglue import SuperGlue
 from crossray.models.transformer import Transformer
 
-GREY_MEAN, GREY_SPREAD = 0.45, 0.225
-"""Of display values in [0, 1]: the usual centring of photographs, in grey."""
 MOST_VIEWS = 16
 MIRRORS = ((), (-1,), (-2,), (-2, -1))
 """Axes of an image that each way of hanging it turns about."""
@@ -32,7 +31,7 @@ CONTEXTS = ("transformer", "message_passing", "superglue", "loftr")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MatcherConfig:
+class MatcherConfig(Form):
     """Form of a matcher; everything needed to build it again.
 
     Args:
@@ -60,7 +59,7 @@ class MatcherConfig:
         ValueError: A field that fits no network, or sizes that do not divide each other.
     """
 
-    trunk: TrunkConfig
+    KIND: ClassVar[str] = "matcher"
     image_size: tuple[int, int] = (256, 256)
     patch: int = 16
     input_stride: int = 1
@@ -117,27 +116,6 @@ class MatcherConfig:
             raise ValueError(f"There is no matcher {name!r}; choose one of {', '.join(PRESETS)}.")
         return cls.from_json(json.dumps(PRESETS[name]))
 
-    def to_json(self) -> str:
-        """The form as one line of JSON."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "MatcherConfig":
-        """The form written by `to_json`.
-
-        Raises:
-            ValueError: Not JSON, or fields missing, unknown or unfit.
-        """
-        try:
-            given = json.loads(text)
-            unknown = set(given) - {field.name for field in fields(cls)}
-            if unknown:
-                raise ValueError(f"unknown fields {sorted(unknown)}")
-            trunk = TrunkConfig(**_tuples(given.pop("trunk")))
-            return cls(trunk=trunk, **_tuples(given))
-        except (TypeError, KeyError, AttributeError, ValueError) as error:
-            raise ValueError(f"This is no matcher configuration: {error}.") from error
-
 
 PRESETS: dict[str, dict[str, object]] = {
     "tiny": {
@@ -182,6 +160,7 @@ class MatcherNetwork(nn.Module):
         self,
         images: Float[Tensor, "batch view row column"],
         seen: Bool[Tensor, "batch view patch"] | None = None,
+        mirrors: bool = True,
     ) -> Float[Tensor, "batch view view patch patch"]:
         """Correspondence between the patches of every two views.
 
@@ -190,6 +169,7 @@ class MatcherNetwork(nn.Module):
                 was trained on is `config.image_size`.
             seen: False for patches that hold nothing but padding: nobody attends to them (to a token none of whose
                 patches is seen), and they match nothing. None: all are seen.
+            mirrors: Whether to give the mean over the ways of hanging the films, where `config.mirrors` asks for it.
 
         Returns:
             Values in [0, 1], float32; [b, k, l, p, q] for patch p of view k and q of view l, row-major. A view is not
@@ -200,7 +180,7 @@ class MatcherNetwork(nn.Module):
                 which nothing is seen.
         """
         views = images.shape[1]
-        pairs = self.pairs(images, seen)
+        pairs = self.pairs(images, seen) if mirrors else self._pairs(images, seen)
         batch, _, patches, _ = pairs.shape
         first, second = torch.triu_indices(views, views, offset=1, device=pairs.device)
         matrix = pairs.new_zeros(batch, views, views, patches, patches)
@@ -278,7 +258,7 @@ class MatcherNetwork(nn.Module):
     ]:
         """The trunk's finer features of every view, and the tokens before they know of other views."""
         batch, views = images.shape[:2]
-        fine, coarse = self._features(images.flatten(0, 1))
+        fine, coarse = film_features(self.trunk, images.flatten(0, 1), self.config.input_stride)
         tokens = self.project(coarse)
         if self.position is not None:
             grid = tokens.shape[1:3]
@@ -307,14 +287,6 @@ class MatcherNetwork(nn.Module):
         if seen is None or step == 1:
             return seen
         return seen.unflatten(2, (grid[0], step, grid[1], step)).amax((3, 5)).flatten(2)
-
-    def _features(self, images: Float[Tensor, "image row column"]) -> tuple[Tensor, Tensor]:
-        """Features at strides 8 and 16 of the trunk, channels last: (image, row, column, channel)."""
-        grey = (images[:, None] - GREY_MEAN) / GREY_SPREAD
-        if self.config.input_stride > 1:
-            grey = F.avg_pool2d(grey, self.config.input_stride)
-        fine, coarse = self.trunk(grey.to(memory_format=torch.channels_last))
-        return fine.permute(0, 2, 3, 1), coarse.permute(0, 2, 3, 1)
 
     def _check(
         self,
@@ -354,10 +326,3 @@ def _context(config: MatcherConfig) -> nn.Module:
         same_view=config.same_view,
         message_passing=config.context == "message_passing",
     )
-
-
-def _tuples(given: dict[str, Any]) -> dict[str, Any]:
-    """JSON's lists as the tuples they were."""
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
-    }

@@ -4,6 +4,8 @@ Plain: every token attends to every token of every view, layer after layer. With
 view take turns with layers between views.
 """
 
+from collections.abc import Sequence
+
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -95,25 +97,23 @@ class Transformer(nn.Module):
         tokens: Float[Tensor, "batch view patch width"],
         grid: tuple[int, int],
         seen: Bool[Tensor, "batch view patch"] | None = None,
-        bias: Float[Tensor, "*#batch_head token token"] | None = None,
+        bias: Sequence[Float[Tensor, "*#batch_head token token"] | None] | None = None,
     ) -> Float[Tensor, "batch view patch width"]:
         """Tokens informed by all views, normalised.
 
         Args:
-            tokens: Of every view, row-major.
-            grid: Their rows and columns.
+            tokens: Of every view, row-major; those that stand before the grid's (a class token) have no place on it.
+            grid: Rows and columns of the rest.
             seen: False for tokens that nobody looks at.
-            bias: Added to every layer's attention logits over the sequence of all views.
+            bias: By layer, what is added to its attention logits over the sequence of all views.
         """
         _, views, patches, _ = tokens.shape
-        angle = self.rotary(grid, views)
+        angle = self.rotary(grid, views, patches - grid[0] * grid[1])
         hidden = look_away(seen, tokens)
-        if hidden is not None:
-            bias = hidden if bias is None else bias + hidden
         for number, layer in enumerate(self.layers):
-            own = bias
+            added = [hidden, None if bias is None else bias[number]]
             if self.message_passing:
-                side = one_sided(views, patches, tokens, own=number % 2 == 0)
-                own = side if bias is None else bias + side
-            tokens = layer(tokens, angle, own)
+                added.append(one_sided(views, patches, tokens, own=number % 2 == 0))
+            given = [each for each in added if each is not None]
+            tokens = layer(tokens, angle, sum(given[1:], given[0]) if given else None)
         return self.norm(tokens)

@@ -1,12 +1,13 @@
 """What a training run is: one frozen tree of options, in YAML beside its output."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crossray.errors import InputError
+from crossray.models.classifier import ClassifierConfig
 from crossray.models.matcher import MatcherConfig
 
 
@@ -51,19 +52,18 @@ class RunConfig(Options):
     progress: bool = True
 
 
-class TrainConfig(Options):
-    """A training run of the matcher.
+AnyConfig = TypeVar("AnyConfig", bound="Training")
+
+
+class Training(Options):
+    """What every training run has.
 
     Args:
-        matcher: Form of the network.
         steps: Steps of the optimizer.
         batch: Samples per step, over all devices.
         devices: GPUs, or on a CPU processes, that share every step's samples; gradients are averaged (DDP), while
             normalisation by batch sees each device's own.
         seed: Seeds the network's first weights; the data has its own in `data`.
-        loss: `"squared_error"` (the paper's), `"weighted_squared_error"`, `"match_squared_error"` or `"cross_entropy"`.
-        company: Of whom a view hears while it learns: `"all"` other views of its sample, `"one"` at a time, so that
-            every two views are matched as a study of two films is, or both in `"turns"`.
         precision: `"auto"` is bfloat16 where the machine computes it natively, else float32.
         init: Weights file to begin with instead of random weights.
         patience: Where weights are judged as they are learned: checkpoints without a better one after which the run
@@ -73,15 +73,10 @@ class TrainConfig(Options):
         data: How the samples are made; kept with the run, and a run resumes only with the same.
     """
 
-    matcher: MatcherConfig
     steps: int = Field(default=10_000, ge=1)
     batch: int = Field(default=16, ge=1)
     devices: int = Field(default=1, ge=1)
     seed: int = 0
-    loss: Literal[
-        "squared_error", "weighted_squared_error", "match_squared_error", "cross_entropy"
-    ] = "squared_error"
-    company: Literal["all", "one", "turns"] = "all"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     init: str = ""
     patience: int = Field(default=0, ge=0)
@@ -89,7 +84,7 @@ class TrainConfig(Options):
     run: RunConfig = RunConfig()
     data: dict[str, Any] = {}
 
-    def changed(self, assignments: list[str]) -> "TrainConfig":
+    def changed(self: AnyConfig, assignments: list[str]) -> AnyConfig:
         """The configuration with options set by words like `optimizer.rate=1e-3`; values are read as YAML.
 
         Raises:
@@ -108,14 +103,43 @@ class TrainConfig(Options):
                     f"{word!r} sets no option of the training; write section.option=value, such as steps=500."
                 )
             place[option] = _value(value)
-        return parse(tree, "the options given")
+        return parse(tree, "the options given", type(self))
 
     def to_yaml(self) -> str:
         """The configuration as YAML, as `load_config` reads it."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def load_config(path: Path) -> TrainConfig:
+class TrainConfig(Training):
+    """A training run of the matcher.
+
+    Args:
+        matcher: Form of the network.
+        loss: `"squared_error"` (the paper's), `"weighted_squared_error"`, `"match_squared_error"` or `"cross_entropy"`.
+        company: Of whom a view hears while it learns: `"all"` other views of its sample, `"one"` at a time, so that
+            every two views are matched as a study of two films is, or both in `"turns"`.
+    """
+
+    matcher: MatcherConfig
+    loss: Literal[
+        "squared_error", "weighted_squared_error", "match_squared_error", "cross_entropy"
+    ] = "squared_error"
+    company: Literal["all", "one", "turns"] = "all"
+
+
+class ClassifierTrainConfig(Training):
+    """A training run of the classifier, under binary cross-entropy.
+
+    Args:
+        classifier: Form of the network.
+        guide: Weights of the matcher that guides its attention, where its form asks for guidance.
+    """
+
+    classifier: ClassifierConfig
+    guide: str = ""
+
+
+def load_config(path: Path, kind: type[AnyConfig] = TrainConfig) -> AnyConfig:
     """Read a configuration from the config.yaml of a run.
 
     Raises:
@@ -127,28 +151,29 @@ def load_config(path: Path) -> TrainConfig:
         raise InputError(
             f"{path} cannot be read as YAML; give the config.yaml of a training run."
         ) from error
-    return parse(tree, str(path))
+    return parse(tree, str(path), kind)
 
 
-def parse(tree: object, name: str) -> TrainConfig:
+def parse(tree: object, name: str, kind: type[AnyConfig] = TrainConfig) -> AnyConfig:
     """A configuration from plain values.
 
     Args:
         tree: Nested dictionaries as in the YAML file.
         name: Where they came from, for the message.
+        kind: Of which network's training.
 
     Raises:
         InputError: Unknown options or unfit values.
     """
     try:
-        return TrainConfig.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
         option = ".".join(str(part) for part in first["loc"])
         raise InputError(f"In {name}, {option or 'the whole'} is unfit: {first['msg']}.") from error
 
 
-def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
+def differences(old: Training, new: Training) -> list[str]:
     """What changes the weights between two configurations, as `option: old -> new`; `run` does not count."""
     before, after = (_leaves(c.model_dump(mode="json", exclude={"run"})) for c in (old, new))
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]

@@ -23,12 +23,13 @@ from tqdm.auto import tqdm
 
 from crossray.errors import InputError
 from crossray.files import written_whole
+from crossray.models.classifier import ClassifierNetwork, carry_over
 from crossray.models.matcher import MatcherNetwork
 from crossray.models.storage import load_network, save_network
-from crossray.training.config import TrainConfig
+from crossray.training.config import ClassifierTrainConfig, TrainConfig, Training
 from crossray.training.folder import RunFolder
 from crossray.training.sampler import StepSampler
-from crossray.training.tasks import MatcherTask
+from crossray.training.tasks import ClassifierTask, MatcherTask, Task
 from crossray.training.workers import START, ignore_interrupt
 
 
@@ -39,7 +40,7 @@ class FitReport:
     Args:
         outcome: `"finished"`, `"already finished"` or `"interrupted"`.
         steps: Steps done in all.
-        weights: The matcher's safetensors file.
+        weights: The network's safetensors file.
     """
 
     outcome: Literal["finished", "already finished", "interrupted"]
@@ -82,17 +83,65 @@ def fit_matcher(
     """
     if judge is not None and config.devices > 1:
         raise InputError(f"devices={config.devices}: a run that is judged takes one.")
+    return _fit(
+        config,
+        RunFolder(Path(out)),
+        dataset,
+        lambda: MatcherTask(config, _first_network(config)),
+        judge,
+    )
+
+
+def fit_classifier(
+    config: ClassifierTrainConfig,
+    dataset: Dataset[dict[str, Tensor]],
+    out: Path,
+    weights: dict[str, Tensor] | None = None,
+    matcher: MatcherNetwork | None = None,
+) -> FitReport:
+    """Train a classifier, or go on training it.
+
+    Args:
+        config: The run.
+        dataset: As for `fit_matcher`; a sample is `images` (view, row, column), `present` (view), `label` and
+            `film_labels` (view).
+        out: Folder of the run: config.yaml, last.ckpt, classifier.safetensors, metrics.csv.
+        weights: Begun with where name and shape are the classifier's; those of `config.init`.
+        matcher: Guides the classifier, where its form asks for guidance; `config.guide`.
+
+    Returns:
+        How it ended. Ctrl-C ends it after the step at hand, with a checkpoint.
+
+    Raises:
+        InputError: `out` holds another run, or devices do not share a batch evenly.
+    """
+
+    def task() -> ClassifierTask:
+        network = ClassifierNetwork(config.classifier)
+        carry_over(network, weights or {})
+        return ClassifierTask(config, network, matcher)
+
+    return _fit(config, RunFolder(Path(out), "classifier", "studies"), dataset, task)
+
+
+def _fit(
+    config: Training,
+    folder: RunFolder,
+    dataset: Dataset[dict[str, Tensor]],
+    make: Callable[[], Task[Any]],
+    judge: Judge | None = None,
+) -> FitReport:
+    """Carry out a run; its task is made once the random numbers are seeded."""
     if config.batch % config.devices:
         raise InputError(
             f"{config.devices} devices cannot share batch={config.batch} evenly; choose a multiple."
         )
-    folder = RunFolder(Path(out))
     done = folder.open(config)
     if done >= config.steps or stale(folder.judged(), config.patience):
         return FitReport("already finished", done, folder.weights)
     with _quiet():
         seed_everything(config.seed, verbose=False)
-        task = MatcherTask(config, _first_network(config))
+        task = make()
         recorder = Recorder(config, folder, done, judge)
         if judge is not None and not folder.judged():
             recorder.keep(task, 0)
@@ -122,7 +171,7 @@ class Recorder(Callback):
     """
 
     def __init__(
-        self, config: TrainConfig, folder: RunFolder, done: int, judge: Judge | None = None
+        self, config: Training, folder: RunFolder, done: int, judge: Judge | None = None
     ) -> None:
         self.judge = judge
         self.config = config
@@ -136,7 +185,7 @@ class Recorder(Callback):
         )
         self.stop = False  # set from outside: end after the step at hand
         self.losses: list[Tensor] = []
-        self.pairs = 0
+        self.count = 0
         self.since = time.perf_counter()
 
     def on_train_batch_end(
@@ -149,10 +198,8 @@ class Recorder(Callback):
     ) -> None:
         """Note the loss; write a row and a checkpoint when they are due."""
         step, last = trainer.global_step, trainer.global_step >= self.config.steps
-        views = batch["images"].shape[1]
         self.losses.append(outputs["loss"].detach())
-        samples = batch["images"].shape[0] * self.config.devices
-        self.pairs += samples * views * (views - 1) // 2
+        self.count += _task(pl_module).counted(batch) * self.config.devices
         stop = self.stop
         if self.config.devices > 1:  # all ranks end after the same step
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
@@ -178,21 +225,22 @@ class Recorder(Callback):
     def _write_row(self, trainer: Trainer, step: int) -> None:
         loss = float(trainer.strategy.reduce(torch.stack(self.losses).mean(), reduce_op="mean"))
         seconds = time.perf_counter() - self.since
-        speed = self.pairs / seconds
+        speed = self.count / seconds
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         row = {
             "step": step,
             "loss": loss,
             "learning_rate": rate,
-            "pairs_per_second": round(speed, 2),
+            self.folder.columns[3]: round(speed, 2),
             "seconds": round(seconds, 3),
         }
         if trainer.is_global_zero:
             self.folder.add_metrics(row)
-        self.bar.set_postfix(loss=f"{loss:.4g}", pairs_per_s=f"{speed:.1f}", refresh=False)
-        self.losses, self.pairs, self.since = [], 0, time.perf_counter()
+        told = {"loss": f"{loss:.4g}", f"{self.folder.unit}_per_s": f"{speed:.1f}"}
+        self.bar.set_postfix(told, refresh=False)
+        self.losses, self.count, self.since = [], 0, time.perf_counter()
 
-    def keep(self, task: MatcherTask, step: int) -> None:
+    def keep(self, task: Task[Any], step: int) -> None:
         """Write the weights, unless a judge liked earlier ones as well; then note what it said of these."""
         network, before, score = task.result, self.folder.judged(), 0.0
         if self.judge is not None:
@@ -206,15 +254,19 @@ class Recorder(Callback):
             self.folder.add_judgement(step, score)
 
     def _save(self, trainer: Trainer, task: LightningModule, due: bool) -> None:
-        if not isinstance(task, MatcherTask):
-            raise TypeError(f"The recorder writes a MatcherTask, not a {type(task).__name__}.")
         if not trainer.is_global_zero:
             trainer.save_checkpoint(self.folder.checkpoint)  # takes part; the first rank writes
             return
         if due or self.judge is None:  # when one stops early must not change what is judged
-            self.keep(task, trainer.global_step)
+            self.keep(_task(task), trainer.global_step)
         with written_whole(self.folder.checkpoint) as partial:
             trainer.save_checkpoint(partial)
+
+
+def _task(module: LightningModule) -> Task[Any]:
+    if not isinstance(module, Task):
+        raise TypeError(f"The recorder writes a Task, not a {type(module).__name__}.")
+    return module
 
 
 def _first_network(config: TrainConfig) -> MatcherNetwork:
@@ -231,7 +283,7 @@ def _first_network(config: TrainConfig) -> MatcherNetwork:
     return network.train()
 
 
-def _trainer(config: TrainConfig, folder: RunFolder, recorder: Recorder) -> Trainer:
+def _trainer(config: Training, folder: RunFolder, recorder: Recorder) -> Trainer:
     return Trainer(
         accelerator="auto",
         devices=config.devices,
@@ -251,7 +303,7 @@ def _trainer(config: TrainConfig, folder: RunFolder, recorder: Recorder) -> Trai
 
 
 def _loader(
-    config: TrainConfig, dataset: Dataset[dict[str, Tensor]], done: int, rank: int
+    config: Training, dataset: Dataset[dict[str, Tensor]], done: int, rank: int
 ) -> DataLoader[dict[str, Tensor]]:
     return DataLoader(
         dataset,

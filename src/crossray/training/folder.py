@@ -15,9 +15,8 @@ import torch
 
 from crossray.errors import InputError
 from crossray.files import written_whole
-from crossray.training.config import TrainConfig, differences, load_config
+from crossray.training.config import Training, differences, load_config
 
-COLUMNS = ("step", "loss", "learning_rate", "pairs_per_second", "seconds")
 JUDGED = ("step", "score")
 
 
@@ -27,9 +26,18 @@ class RunFolder:
 
     Args:
         path: The folder.
+        network: What is trained; names the weights.
+        unit: What the speed is told in.
     """
 
     path: Path
+    network: str = "matcher"
+    unit: str = "pairs"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the curve."""
+        return ("step", "loss", "learning_rate", f"{self.unit}_per_second", "seconds")
 
     @property
     def config(self) -> Path:
@@ -43,8 +51,8 @@ class RunFolder:
 
     @property
     def weights(self) -> Path:
-        """The matcher as of the last checkpoint, safetensors."""
-        return self.path / "matcher.safetensors"
+        """The network as of the last checkpoint, safetensors."""
+        return self.path / f"{self.network}.safetensors"
 
     @property
     def metrics(self) -> Path:
@@ -56,7 +64,7 @@ class RunFolder:
         """What the weights of each checkpoint were worth, where that was judged."""
         return self.path / "validation.csv"
 
-    def open(self, config: TrainConfig) -> int:
+    def open(self, config: Training) -> int:
         """Make the folder ready for a run, new or to be continued.
 
         Args:
@@ -75,7 +83,7 @@ class RunFolder:
                 f"{self.path} cannot hold a run ({error.strerror}); name a folder with --out."
             ) from error
         if self.config.is_file():
-            changes = differences(load_config(self.config), config)
+            changes = differences(load_config(self.config, type(config)), config)
             if changes:
                 listed = "; ".join(changes[:5])
                 raise InputError(
@@ -84,7 +92,7 @@ class RunFolder:
         done = checkpoint_step(self.checkpoint) if self.checkpoint.is_file() else 0
         with written_whole(self.config) as partial:
             partial.write_text(config.to_yaml(), encoding="utf-8")
-        _keep_rows(self.metrics, COLUMNS, done)
+        _keep_rows(self.metrics, self.columns, done)
         if self.judgements.is_file():
             _keep_rows(self.judgements, JUDGED, done)
         return done
@@ -92,7 +100,7 @@ class RunFolder:
     def add_metrics(self, row: dict[str, float | int]) -> None:
         """Append a row to the curve."""
         with self.metrics.open("a", newline="") as file:
-            csv.writer(file).writerow([row[name] for name in COLUMNS])
+            csv.writer(file).writerow([row[name] for name in self.columns])
 
     def judged(self) -> list[float]:
         """The score of every checkpoint so far."""

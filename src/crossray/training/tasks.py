@@ -1,30 +1,34 @@
-"""What is optimised: the matcher under a loss, its schedule, and the running average of its weights."""
+"""What is optimised: a network under its loss, its schedule, and the running average of its weights."""
 
 import copy
 import math
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from jaxtyping import Float
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from crossray.evaluation.metrics import upper_blocks
+from crossray.models.classifier import ClassifierNetwork
+from crossray.models.guidance import guidance_of
 from crossray.models.matcher import MatcherNetwork
-from crossray.training.config import TrainConfig
+from crossray.models.storage import Network
+from crossray.training.config import ClassifierTrainConfig, TrainConfig, Training
 from crossray.training.losses import LOSSES
 
 
-class MatcherTask(LightningModule):
-    """Training of a matcher. A step draws no random number, so data and weights alone decide the next weights.
+class Task(LightningModule, Generic[Network]):
+    """Training of a network. A step draws no random number, so data and weights alone decide the next weights.
 
     Args:
         config: The run.
-        network: The matcher to train.
+        network: The network to train.
     """
 
-    def __init__(self, config: TrainConfig, network: MatcherNetwork) -> None:
+    def __init__(self, config: Training, network: Network) -> None:
         super().__init__()
         self.config = config
         self.network = network
@@ -32,19 +36,14 @@ class MatcherTask(LightningModule):
         self.average = copy.deepcopy(network).requires_grad_(False) if averaged else None
 
     @property
-    def result(self) -> MatcherNetwork:
+    def result(self) -> Network:
         """The network worth keeping: the running average, or the network itself where none is kept."""
         return self.network if self.average is None else self.average
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Float[Tensor, ""]:
-        """Loss of one batch: `images`, `correspondence` and, for partial labels, `known`."""
-        truth = upper_blocks(batch["correspondence"])
-        known = upper_blocks(batch["known"]) if "known" in batch else None
-        apart = self.config.company == "one" or (
-            self.config.company == "turns" and self.global_step % 2 == 1
-        )
-        match = self.network.pairs_apart if apart else self.network.pairs
-        return LOSSES[self.config.loss](match(batch["images"]), truth, known)
+    @staticmethod
+    def counted(batch: dict[str, Tensor]) -> int:
+        """How much a batch holds of what the run's speed is told in."""
+        return len(batch["images"])
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, decaying matrices and filters only, under the schedule of `learning_rate_factor`."""
@@ -67,6 +66,57 @@ class MatcherTask(LightningModule):
             update_average(
                 self.average, self.network, self.config.optimizer.average, self.global_step
             )
+
+
+class MatcherTask(Task[MatcherNetwork]):
+    """The matcher, under a loss of its correspondence; its speed is told in pairs of views."""
+
+    def __init__(self, config: TrainConfig, network: MatcherNetwork) -> None:
+        super().__init__(config, network)
+        self.loss, self.company = LOSSES[config.loss], config.company
+
+    @staticmethod
+    def counted(batch: dict[str, Tensor]) -> int:
+        """Pairs of views in a batch."""
+        samples, views = batch["images"].shape[:2]
+        return samples * (views * (views - 1) // 2)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Float[Tensor, ""]:
+        """Loss of one batch: `images`, `correspondence` and, for partial labels, `known`."""
+        truth = upper_blocks(batch["correspondence"])
+        known = upper_blocks(batch["known"]) if "known" in batch else None
+        apart = self.company == "one" or (self.company == "turns" and self.global_step % 2 == 1)
+        match = self.network.pairs_apart if apart else self.network.pairs
+        return self.loss(match(batch["images"]), truth, known)
+
+
+class ClassifierTask(Task[ClassifierNetwork]):
+    """The classifier, under binary cross-entropy; its speed is told in studies.
+
+    Args:
+        config: The run.
+        network: The classifier to train.
+        matcher: Guides it; stays as it is and is not kept with the run.
+    """
+
+    def __init__(
+        self,
+        config: ClassifierTrainConfig,
+        network: ClassifierNetwork,
+        matcher: MatcherNetwork | None = None,
+    ) -> None:
+        super().__init__(config, network)
+        self._matcher = (matcher,)  # in a tuple, so that it is no part of the checkpoints
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Float[Tensor, ""]:
+        """Loss of one batch: `images`, `present`, `label` and, where views are judged apart, `film_labels`."""
+        images, present = batch["images"], batch["present"]
+        if self.network.config.fusion == "single":
+            said = self.network.view_logits(self.network.tokens(images))[present]
+            return binary_cross_entropy_with_logits(said, batch["film_labels"][present])
+        guidance = guidance_of(self._matcher[0], images, present)
+        said = self.network(images, present, guidance)
+        return binary_cross_entropy_with_logits(said, batch["label"])
 
 
 def learning_rate_factor(step: int, warmup: int, steps: int) -> float:

@@ -48,7 +48,7 @@ def reproduce_table1(
         trained[name] = network
     settings = {
         "date": date.today().isoformat(), "budget": budget, "seed": seed, "CTs": ct.name if ct else "phantoms",
-        "steps": _config(REFERENCE, ct, spent, seed, words)[0].steps, "machine": _machine(),
+        "steps": _config(REFERENCE, ct, spent, seed, words)[0].steps, "machine": machine(),
         "crossray": version("crossray"), "torch": version("torch"),
     }  # fmt: skip
     table = Comparison("table1", _score(trained, ct, spent.pairs, seed, runs), REFERENCE, settings)
@@ -111,7 +111,7 @@ def _score(
             else bootstrap_difference(list(exact.persons().values()), reference),
             published=TABLE1[name].published,
             parameters=sum(weight.numel() for weight in network.parameters()),
-            training_seconds=_training_seconds(_run(runs, name, seed)),
+            training_seconds=training_seconds(_run(runs, name, seed)),
             matching_seconds=_matching_seconds(network, samples[0][2].images),
         )
     return rows
@@ -121,7 +121,7 @@ def _run(runs: Path, name: str, seed: int) -> Path:
     return runs / f"{name}-{seed}"
 
 
-def _training_seconds(run: Path) -> float:
+def training_seconds(run: Path) -> float:
     """Wall clock of all steps of a run, however often it was interrupted."""
     with (run / "metrics.csv").open(newline="") as file:
         return sum(float(row["seconds"]) for row in csv.DictReader(file))
@@ -138,6 +138,7 @@ def _matching_seconds(network: MatcherNetwork, images: torch.Tensor) -> float:
     return median(seconds[1:])
 
 
-def _machine() -> str:
+def machine() -> str:
+    """The machine in words."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{os.cpu_count()} cores, {platform.machine()}, {gpu}"

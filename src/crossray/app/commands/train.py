@@ -2,18 +2,21 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from crossray.data.mixed import training_samples
 from crossray.data.sample import SampleConfig
+from crossray.data.studies import StudyData
 from crossray.data.synthetic import SyntheticConfig
 from crossray.errors import InputError
 from crossray.geometry.views import ViewSampling
 from crossray.recipes import train_matcher_recipe
 from crossray.training.config import TrainConfig
 from crossray.training.fit import fit_matcher
+
+Data = TypeVar("Data", SyntheticConfig, StudyData)
 
 
 def train_matcher(
@@ -47,24 +50,28 @@ def resolved(
         views=ViewSampling(size=form.image_size), patch=form.patch, thin=form.input_stride
     )
     data = SyntheticConfig(ct=str(ct) if ct else "", sample=sample)
-    tree = _updated(_plain(asdict(data)), recipe.data)
+    tree = _updated(plain(asdict(data)), recipe.data)
     if phantoms is not None:
         tree["phantoms"] = phantoms
     recipe = recipe.model_copy(update={"data": tree})
     config = recipe.changed(words)
     if not any(word.startswith("data.seed=") for word in words):
         config = config.model_copy(update={"data": {**config.data, "seed": config.seed}})
-    return config, _data(config.data, data)
+    return config, data_config(config.data, data)
 
 
-def _data(tree: dict[str, Any], default: SyntheticConfig) -> SyntheticConfig:
-    """The configuration of the data from plain values."""
-    if unknown := _names(tree) - _names(_plain(asdict(default))):
+def data_config(tree: dict[str, Any], default: Data) -> Data:
+    """The configuration of the data from plain values.
+
+    Raises:
+        InputError: An option that does not exist, or a value it cannot take.
+    """
+    if unknown := _names(tree) - _names(plain(asdict(default))):
         raise InputError(
             f"data.{min(unknown)} is no option of the data; see the run's config.yaml."
         )
     try:
-        return TypeAdapter(SyntheticConfig).validate_python(tree)
+        return TypeAdapter(type(default)).validate_python(tree)
     except ValidationError as error:
         first = error.errors()[0]
         option = ".".join(str(part) for part in first["loc"])
@@ -88,8 +95,8 @@ def _names(tree: dict[str, Any], prefix: str = "") -> set[str]:
     return names
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The same nested value with lists for tuples, as YAML writes it."""
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+        return {name: plain(each) for name, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,210 @@
+"""`crossray train classifier`, `evaluate classifier` and `classify`: from studies to a calibrated probability."""
+
+import json as json_format
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import print as show
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from crossray.app.commands.starting import starting_weights
+from crossray.app.commands.train import data_config, plain
+from crossray.data.studies import (
+    Case,
+    StudyData,
+    StudyFilms,
+    read_cases,
+    split_cases,
+    whole_study,
+)
+from crossray.errors import InputError
+from crossray.evaluation.readings import (
+    SCORES,
+    ReadingCalibration,
+    ReadingReport,
+    Readings,
+    fit_reading_calibration,
+    report,
+    study_logits,
+)
+from crossray.evaluation.run import null_for_nan
+from crossray.evaluation.tables import with_interval
+from crossray.files import written_whole
+from crossray.matching.classifier import Classifier
+from crossray.matching.matcher import Matcher
+from crossray.models.storage import add_metadata
+from crossray.recipes import train_classifier_recipe
+from crossray.training.config import ClassifierTrainConfig
+from crossray.training.fit import FitReport, fit_classifier
+
+SHORTCUTS = frozenset({"cast", "metal", "follow_up"})
+"""What tells of a fracture without showing it: scores are also given for the studies without."""
+
+
+def train_classifier(
+    source: str, preset: str, fusion: str | None, init: str, guide: str, out: Path, words: Sequence[str]
+) -> None:  # fmt: skip
+    """Train, or go on training, calibrate on patients held back, and say how the test patients are read."""
+    try:
+        recipe = train_classifier_recipe(preset, fusion, guide=guide, init=init)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    config, cases, data = resolved(recipe, source, words)
+    parts = split_cases(cases, data)
+    counts = ", ".join(f"{len(part)} for {name}" for name, part in parts.items())
+    print(f"Studies, split by patient: {counts}.", flush=True)
+    if fit(config, parts, data, out).outcome == "interrupted":
+        return
+    if parts["test"]:
+        classifier = Classifier.load(out)
+        scores = report(readings_of(classifier, parts["test"], data.views))
+        show(
+            _table(
+                scores, f"{classifier.name}: {scores.studies} studies of patients never trained on"
+            )
+        )
+
+
+def resolved(
+    recipe: ClassifierTrainConfig, source: str, words: Sequence[str]
+) -> tuple[ClassifierTrainConfig, tuple[Case, ...], StudyData]:
+    """The whole configuration of a run, and its studies; the data stands in the configuration too.
+
+    Raises:
+        InputError: An option that does not exist, or studies that cannot be read.
+    """
+    default = StudyData(source=source)
+    tree = recipe.model_copy(update={"data": plain(asdict(default))}).changed(list(words))
+    if not any(word.startswith("data.seed=") for word in words):
+        tree.data["seed"] = tree.seed
+    found, data = read_cases(data_config(tree.data, default))
+    for note in found.notes:
+        print(note)
+    return tree.model_copy(update={"data": plain(asdict(data))}), found.cases, data
+
+
+def fit(
+    config: ClassifierTrainConfig, parts: dict[str, list[Case]], data: StudyData, out: Path
+) -> FitReport:
+    """Train on `train`, calibrate on `val`, and keep with the weights whom they have seen."""
+    form = config.classifier
+    if form.image_size[0] != form.image_size[1]:
+        raise InputError(
+            f"classifier.image_size={list(form.image_size)}: studies are shown in squares."
+        )
+    matcher = Matcher.load(config.guide).network if form.guidance else None
+    samples = StudyFilms(parts["train"], form.image_size, data)
+    done = fit_classifier(config, samples, out, starting_weights(config.init, form), matcher)
+    print(done)
+    if done.outcome == "interrupted":
+        return done
+    seen = sorted({case.patient for case in parts["train"] + parts["val"]})
+    about = {"kind": data.source.partition(":")[0], "sha256": data.sha256, "patients": seen}
+    words = {"guide": config.guide, "seen": json_format.dumps(about)}
+    add_metadata(done.weights, done.weights, words)
+    if {case.label for case in parts["val"]} == {True, False}:
+        logits = logits_of(Classifier.load(out), parts["val"], data.views)
+        labels = np.array([case.label for case in parts["val"]])
+        calibration = fit_reading_calibration(logits, labels).to_json()
+        add_metadata(done.weights, done.weights, {"calibration": calibration})
+    return done
+
+
+def evaluate_classifier(source: str, weights: str, json: Path | None, words: Sequence[str]) -> None:
+    """Score weights on the patients they have not seen."""
+    if json is not None and json.is_dir():
+        raise InputError(f"{json} is a folder; name the file for the scores.")
+    classifier = Classifier.load(weights)
+    _, cases, data = resolved(train_classifier_recipe("tiny"), source, words)
+    cases = unseen(cases, data, classifier.metadata)
+    readings = readings_of(classifier, cases, data.views)
+    settings = {"weights": classifier.name, "data": Path(source).name, "views": data.views}
+    scores = report(readings, settings)
+    clear = np.array([not case.flags & SHORTCUTS for case in cases])
+    tables = [_table(scores, f"{classifier.name}: {scores.studies} studies of patients never seen")]
+    if 0 < clear.sum() < len(clear):
+        others = report(_chosen(readings, clear))
+        tables.append(_table(others, "of these, without cast, metal or follow-up"))
+        told = settings | {"without_cast_metal_follow_up": asdict(others)}
+        scores = replace(scores, settings=told)
+    if json is not None:
+        with written_whole(json) as partial:
+            partial.write_text(json_format.dumps(null_for_nan(asdict(scores)), indent=1) + "\n")
+    for table in tables:
+        show(table)
+
+
+def classify(films: Sequence[Path], weights: str, out: Path) -> None:
+    """Read films of one limb, and write what the answer rests on."""
+    reading = Classifier.load(weights).read(list(films))
+    files = reading.save(out)
+    kind = "calibrated" if reading.calibrated else "not calibrated"
+    print(
+        f"Fracture: {reading.probability:.1%} ({kind}; {reading.weights}, {len(films)} films, {reading.seconds:.2f} s)."
+    )
+    print("For research only; not a medical device.")
+    for file in files:
+        print(f"  {file}")
+
+
+def unseen(cases: Sequence[Case], data: StudyData, metadata: dict[str, str]) -> list[Case]:
+    """The studies of patients that weights have not seen.
+
+    Of the set they were trained on these are its test patients; in any other set nobody may be known.
+
+    Raises:
+        InputError: Nobody is left, or another set names a patient who was trained on.
+    """
+    seen = json_format.loads(metadata.get("seen", "{}"))
+    patients = (
+        set(seen.get("patients", ()))
+        if seen.get("kind") == data.source.partition(":")[0]
+        else set()
+    )
+    known = sorted({case.patient for case in cases} & patients)
+    if known and seen["sha256"] != data.sha256:
+        raise InputError(
+            f"Patient {known[0]} of {data.source} was trained on; take the patients of the training out of this set."
+        )
+    left = [case for case in cases if case.patient not in patients]
+    if not left:
+        raise InputError(
+            f"These weights have seen every patient of {data.source}; give other studies."
+        )
+    return left
+
+
+def readings_of(classifier: Classifier, cases: Sequence[Case], views: int) -> Readings:
+    """What a classifier says of whole studies, calibrated where it is."""
+    calibration = classifier.calibration or ReadingCalibration()
+    probabilities = calibration.probability(logits_of(classifier, cases, views))
+    labels = np.array([case.label for case in cases])
+    return Readings([case.patient for case in cases], labels, probabilities)
+
+
+def logits_of(classifier: Classifier, cases: Sequence[Case], views: int) -> Any:
+    """The logits of whole studies."""
+    size = classifier.network.config.image_size
+    samples = (whole_study(case, size, views) for case in cases)
+    matcher = classifier.matcher.network if classifier.matcher else None
+    shown = track(samples, "studies", total=len(cases), console=Console(stderr=True))
+    return study_logits(classifier.network, shown, matcher)
+
+
+def _chosen(readings: Readings, which: Any) -> Readings:
+    patients = [patient for patient, taken in zip(readings.patients, which, strict=True) if taken]
+    return Readings(patients, readings.labels[which], readings.probabilities[which])
+
+
+def _table(scores: ReadingReport, title: str) -> Table:
+    table = Table(title=title, caption=f"Prevalence {scores.prevalence:.3f}; intervals by patient.")
+    table.add_column("")
+    table.add_column("value (95 %)", justify="right")
+    for name in SCORES:
+        table.add_row(name, with_interval(getattr(scores, name), *scores.intervals[name]))
+    return table
