@@ -17,7 +17,7 @@ from crossray.volumes.volume import Volume
 _BONE_HU = 220.0
 _SMALLEST_MM3 = 700.0  # half a phalanx
 _CLOSING_MM = 2.0
-_TRIALS = 400  # places looked at in a volume
+_TRIALS, _LEAST = 400, 10  # places looked at in a volume, and how many of them must do
 _THIN_MM = 2.0  # distance of the voxels that stand for a bone
 _LONG = 1.5  # a bone is long where its stretch is this much longer than wide
 _FLAT = 1.8  # and flat, so no long bone, where it is this much wider than thick
@@ -51,6 +51,17 @@ class Site:
     radius_mm: float
     reach_mm: tuple[float, float]
     alone: bool
+
+    @property
+    def row(self) -> tuple[float, ...]:
+        """As numbers, to keep it in an array."""
+        return (self.bone, *self.center, *self.axis, self.radius_mm, *self.reach_mm, self.alone)
+
+    @classmethod
+    def from_row(cls, row: Float[np.ndarray, " number"]) -> "Site":
+        """What `row` kept."""
+        bone, radius, low, high, alone = row[[0, 7, 8, 9, 10]].tolist()
+        return cls(int(bone), row[1:4], row[4:7], radius, (low, high), bool(alone))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +97,7 @@ def find_bones(volume: Volume, spacing_mm: float = 1.0) -> Bones:
     fine = resample(volume, spacing_mm)
     labels = _label_bones(fine.values.numpy() > _BONE_HU, spacing_mm)
     sites = tuple(_sites(labels, fine))
-    if not sites:
+    if len(sites) < _LEAST:
         raise InputError(
             f"{volume.name} holds no long bone that could break away from its faces; give a CT of a limb in HU."
         )
@@ -105,7 +116,7 @@ def _label_bones(bone: Bool[np.ndarray, "z y x"], spacing: float) -> np.ndarray:
     for count, number in enumerate(np.flatnonzero(large), 1):
         box = boxes[number - 1]
         whole = _filled(labels[box] == number, round(_CLOSING_MM / spacing))
-        found[box][whole & (found[box] == 0)] = count
+        found[box][np.logical_and(whole, found[box] == 0)] = count
     return found
 
 
@@ -119,13 +130,14 @@ def _filled(part: Bool[np.ndarray, "z y x"], reach: int) -> Bool[np.ndarray, "z 
     for axis in range(3):
         flat = np.zeros((3, 3, 3), bool)
         flat[1] = ndimage.generate_binary_structure(2, 1)
-        inner = inner | ndimage.binary_fill_holes(inner, np.moveaxis(flat, 0, axis))
+        holes = ndimage.binary_fill_holes(inner, np.moveaxis(flat, 0, axis))
+        inner = np.logical_or(inner, holes)
     return inner
 
 
 def _sites(labels: np.ndarray, fine: Volume) -> Iterator[Site]:
     """The long stretches among places drawn from all bones."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     spacing = fine.spacing[0]
     z, y, x = (np.arange(0, side, _THIN_MM / spacing).astype(int) for side in labels.shape)
@@ -133,7 +145,7 @@ def _sites(labels: np.ndarray, fine: Volume) -> Iterator[Site]:
     points = np.argwhere(thin)[:, ::-1] * _THIN_MM  # (x, y, z) in mm from the first voxel
     owner = thin[thin > 0]
     own = {int(number): points[owner == number] for number in np.unique(owner)}
-    trees = {number: cKDTree(some) for number, some in own.items()}
+    trees = {number: KDTree(some) for number, some in own.items()}
     ends = np.array(fine.values.shape[::-1]) * spacing
     axes = fine.world_from_voxel.numpy()[:3, :3] / spacing
     first = fine.world_from_voxel.numpy()[:3, 3]

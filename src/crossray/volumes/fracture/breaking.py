@@ -17,7 +17,7 @@ from torch.nn.functional import max_pool3d
 from crossray.errors import InputError
 from crossray.volumes.fracture.bones import Bones, find_bones
 from crossray.volumes.fracture.drawing import Fracture, FractureConfig, draw_fracture
-from crossray.volumes.fracture.pieces import Motion, Piece, local_frame, pieces_of
+from crossray.volumes.fracture.pieces import Motion, Piece, local_frame, pieces_of, reach_mm
 from crossray.volumes.resample import crop
 from crossray.volumes.table import Box
 from crossray.volumes.volume import Volume
@@ -118,7 +118,7 @@ class _Scene:
         voxels = torch.nonzero(bones.labels == number).flip(1).float()
         affine = np.linalg.inv(world_from_local) @ fine.world_from_voxel.numpy()
         points = _mapped(affine, voxels)
-        zone = 2 * fracture.radius_mm + abs(fracture.pitch_mm) + 1.5 * fracture.wedge_mm
+        zone = reach_mm(fracture)
         near = points[:, 2] > -zone
         if fracture.fade_mm:
             near &= points[:, 2] < fracture.fade_mm + zone
@@ -138,12 +138,12 @@ class _Scene:
         """Take a piece from where it was and put it where it goes, and mark the break."""
         spacing = self.bones.volume.spacing[0]
         held = torch.nonzero(self.mask)
-        points = self._points(held)
+        points, some = self._points(held), tuple(held.T)
+        share, marks = piece.cut(points, spacing)
         if piece.motion is None or piece.motion.still:
-            _mark(lesion, held, piece.lesion(points) * self.mask[tuple(held.T)])
+            _mark(lesion, held, marks * self.mask[some])
             return
-        share = piece.share(points, spacing)
-        change[tuple(held.T)] -= share * self.bone[tuple(held.T)]
+        change[some] -= share * self.bone[some]
         own = points[share > 0]
         if not len(own):
             return
@@ -154,8 +154,9 @@ class _Scene:
         some = tuple(target.T)
         came, mask, excess = came[some], mask[some], (hu[some] - BLOOD_HU).clamp(min=0)
         target += torch.tensor([a.start - b.start for a, b in zip(inner, self.box, strict=True)])
-        change[tuple(target.T)] += piece.share(came, spacing) * mask * excess
-        _mark(lesion, target, piece.lesion(came) * mask)
+        share, marks = piece.cut(came, spacing)
+        change[tuple(target.T)] += share * mask * excess
+        _mark(lesion, target, marks * mask)
 
     def _gathered(self, motion: Motion, box: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         from crossray.volumes.fracture._cpu import gather_kernel
@@ -227,8 +228,11 @@ def _bone_at(bones: Bones, fracture: Fracture) -> int:
 def _grown(labels: Int16[Tensor, "z y x"], number: int, rim: int) -> Float[Tensor, "z y x"]:
     """A bone with the partly filled voxels about it, other bones left out."""
     own = (labels == number).float()
-    grown = max_pool3d(own[None], 2 * rim + 1, 1, rim)[0]
-    return grown * ((labels == number) | (labels == 0))
+    grown = own[None]
+    for axis in range(3):
+        reach = [rim if axis == other else 0 for other in range(3)]
+        grown = max_pool3d(grown, [2 * n + 1 for n in reach], 1, reach)
+    return grown[0] * ((labels == number) | (labels == 0))
 
 
 def _mark(

@@ -25,6 +25,7 @@ _BUCKLE_MM = 3.0  # half width of a buckle along the bone
 _BEND_MM = 4.0  # half the length over which a buckled bone bends
 _HINGE = 0.8  # in radii from the axis; the far side opens
 _TEETH_MM, _WAVES = (3.0, 12.0), 5  # wavelengths of the teeth, and how many
+_TABLE, _TABLE_MM = 320, 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,15 +86,11 @@ class Piece:
     motion: Motion | None
     marked: Callable[[Points], Values] | None = None
 
-    def share(self, points: Points, spacing: float) -> Values:
-        """How much of a voxel of bone belongs to the piece."""
-        return (self.depth(points) / spacing + 0.5).clamp(0, 1)
-
-    def lesion(self, points: Points) -> Values:
-        """1 where bone of the piece belongs to the lesion."""
+    def cut(self, points: Points, spacing: float) -> tuple[Values, Values]:
+        """How much of the bone at some points belongs to the piece, and how much of it to the lesion."""
         depth = self.depth(points)
         marked = EDGE_MM - depth if self.marked is None else self.marked(points)
-        return ((depth > -0.5) & (marked > 0)).float()
+        return (depth / spacing + 0.5).clamp(0, 1), ((depth > -0.5) & (marked > 0)).float()
 
 
 def pieces_of(fracture: Fracture) -> list[Piece]:
@@ -103,13 +100,23 @@ def pieces_of(fracture: Fracture) -> list[Piece]:
     if fracture.kind == "buckle":
         return [Piece(lambda p: torch.full_like(p[:, 0], torch.inf), distal, _buckled)]
     height = _height(fracture, rng)
-    across = 1 / math.sqrt(1 + _steepness(fracture) ** 2)
+    across, reach = 1 / math.sqrt(1 + _steepness(fracture) ** 2), reach_mm(fracture)
+
+    def above(p: Points) -> Values:
+        depth, near = torch.full_like(p[:, 0], torch.inf), p[:, 2] < reach
+        some = p[near]
+        depth[near] = (some[:, 2] - height(some)) * across
+        return depth
+
     if not fracture.wedge_mm:
-        return [
-            Piece(lambda p: (height(p) - p[:, 2]) * across, None),
-            Piece(lambda p: (p[:, 2] - height(p)) * across, distal),
-        ]
-    return _comminuted(fracture, rng, lambda p: (p[:, 2] - height(p)) * across, distal)
+        return [Piece(lambda p: -above(p), None), Piece(above, distal)]
+    return _comminuted(fracture, rng, above, distal)
+
+
+def reach_mm(fracture: Fracture) -> float:
+    """The break lies within this height to either side of its centre."""
+    rise = math.tan(math.radians(fracture.slope_deg)) + 1
+    return rise * 2 * fracture.radius_mm + abs(fracture.pitch_mm) + 1.5 * fracture.wedge_mm
 
 
 def _comminuted(
@@ -179,23 +186,30 @@ def local_frame(fracture: Fracture) -> Float[np.ndarray, "3 3"]:
 def _height(fracture: Fracture, rng: np.random.Generator) -> Callable[[Points], Values]:
     """Height of the break along the axis: a plane or a screw, with teeth."""
     slope = math.tan(math.radians(fracture.slope_deg))
-    directions, phases = rng.uniform(0, 2 * np.pi, (2, _WAVES))
-    waves = np.geomspace(*_TEETH_MM, _WAVES)
-    sizes = waves**0.5 * rng.uniform(0.5, 1.0, _WAVES)
-    sizes *= fracture.rough_mm * math.sqrt(2) / np.linalg.norm(sizes)
+    teeth = _teeth(rng) * fracture.rough_mm
 
     def height(p: Points) -> Values:
-        u, v = p[:, 0], p[:, 1]
+        u, v, _ = p.T
         total = slope * u
         if fracture.pitch_mm:
             total = total + fracture.pitch_mm / (2 * math.pi) * torch.atan2(v, u)
-        for angle, phase, wave, size in zip(directions, phases, waves, sizes, strict=True):
-            if size:
-                way = u * math.cos(angle) + v * math.sin(angle)
-                total = total + size * torch.sin(way * (2 * math.pi / wave) + phase)
+        if fracture.rough_mm:
+            i, j = ((x / _TABLE_MM + _TABLE // 2).int().clamp(0, _TABLE - 1) for x in (u, v))
+            total = total + teeth[j * _TABLE + i]
         return total
 
     return height
+
+
+def _teeth(rng: np.random.Generator) -> Values:
+    """Smooth noise over the bone's cross-section, of standard deviation 1, row by row of a table."""
+    angles, phases = rng.uniform(0, 2 * np.pi, (2, _WAVES))
+    lengths = np.geomspace(*_TEETH_MM, _WAVES)
+    sizes = lengths**0.5 * rng.uniform(0.5, 1.0, _WAVES)
+    at = (np.arange(_TABLE) - _TABLE // 2) * _TABLE_MM
+    ways = at[None, :, None] * np.cos(angles) + at[:, None, None] * np.sin(angles)
+    waves = np.sin(ways * (2 * np.pi / lengths) + phases) @ sizes
+    return _tensor(waves.ravel() * math.sqrt(2) / np.linalg.norm(sizes))
 
 
 def _steepness(fracture: Fracture) -> float:
