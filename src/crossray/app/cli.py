@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from crossray.app.cli_lesions import lesions
 from crossray.app.cli_view import view
 from crossray.app.options import (
     Budget,
@@ -45,11 +46,11 @@ train = typer.Typer(help="Train a network on views rendered from CT.", **_SETTIN
 finetune = typer.Typer(help="Fit weights to real films with labels.", **_SETTINGS)
 evaluate = typer.Typer(help="Score weights on volumes they were not trained on.", **_SETTINGS)
 reproduce = typer.Typer(help="Make a table of the paper again, beside ours.", **_SETTINGS)
-app.add_typer(train, name="train")
-app.add_typer(finetune, name="finetune")
-app.add_typer(reproduce, name="reproduce")
-app.add_typer(evaluate, name="evaluate")
+groups = {"train": train, "finetune": finetune, "reproduce": reproduce, "evaluate": evaluate}
+for name, group in groups.items():
+    app.add_typer(group, name=name)
 app.command("view")(view)
+app.add_typer(lesions)
 
 
 def _version(asked: bool) -> bool:
