@@ -41,8 +41,10 @@ def broken_lines(
     broken: Broken, intact: Float[Tensor, "view row column"], cameras: Cameras, kev: float = 60.0
 ) -> Float[Tensor, "view row column"]:
     """Line integrals after the break, from those before it: only the change is projected, as `project` is linear."""
+    # With one voxel more on every side, as rays weigh the outermost voxels of a volume less than others.
+    z, y, x = (slice(max(0, part.start - 1), part.stop + 1) for part in broken.box)
     before, after = (
-        crop(volume, broken.box).attenuation(kev) for volume in (broken.intact, broken.volume)
+        crop(volume, (z, y, x)).attenuation(kev) for volume in (broken.intact, broken.volume)
     )
     change = replace(after, values=after.values - before.values)
     return intact + project(change, cameras)

@@ -24,8 +24,8 @@ Edge = Annotated[float, Field(allow_inf_nan=False)]
 Box = tuple[Edge, Edge, Edge, Edge]
 """First row, first column, last row, last column, as edges: pixel (r, c) fills [r, r + 1) x [c, c + 1)."""
 
-COEFFICIENTS = (0.0, 0.0, 0.0)
-"""Of the two features and the offset of the logistic: `benchmarks/link_auroc.py --fit` on simulated lesions of people
+COEFFICIENTS = (2.48, 2.04)
+"""Slope and offset of the logistic in `link_feature`: `benchmarks/link_auroc.py --fit` on simulated lesions of people
 the bundled weights were trained on, pairs of one lesion counting as much as all others."""
 
 LINKED = 0.5

@@ -59,10 +59,10 @@ class Shots:
 
 def fracture(volume: Volume, seed: int, kind: str | None, shots: Shots, out: Path) -> None:
     """Break a bone, and write the views with and without the break, a contact sheet, and the truth."""
-    if kind is not None and kind not in get_args(Kind):
+    kinds: tuple[Kind, ...] = tuple(name for name in get_args(Kind) if kind in (None, name))
+    if not kinds:
         raise InputError(f"--kind {kind} is unknown; choose from {', '.join(get_args(Kind))}.")
-    chosen = FractureConfig() if kind is None else FractureConfig(kinds=(kind,))
-    broken = break_bone(volume, seed, chosen)
+    broken = break_bone(volume, seed, FractureConfig(kinds=kinds))
     cameras = shots.cameras(broken.fracture.center)
     before = project(broken.intact.attenuation(), cameras)
     after = broken_lines(broken, before, cameras)

@@ -32,9 +32,7 @@ class FractureConfig:
         unknown = set(self.kinds) - set(get_args(Kind))
         if unknown or not self.kinds:
             known = ", ".join(get_args(Kind))
-            raise InputError(
-                f"Kinds of fracture {sorted(unknown)} are unknown; choose from {known}."
-            )
+            raise InputError(f"kinds={self.kinds} are no kinds of fracture; choose from {known}.")
         low, high = self.severity
         if not 0 <= low <= high <= 1:
             raise InputError(f"severity={self.severity} is no range within 0 to 1.")
