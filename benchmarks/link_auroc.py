@@ -4,8 +4,9 @@
     .venv/bin/python benchmarks/link_auroc.py --ct DIR --split train --studies 60 --seed 1 --fit  # matching/link.py
 
 Two fractures in one volume, two views. A pair of boxes of one lesion is to be told from: the other lesion's box
-(`lesion`), a box of the same size about bone anywhere else in view (`bone`), and one about bone at the same level
-(`level`): within 10 mm along the broken bone, at least 20 mm away in space.
+(`lesion`), a box of the same size about bone elsewhere, 30 mm away (`bone`), and one about bone at the same level
+(`level`): within 10 mm along the broken bone, 20 mm away in space. Boxes that lie over the true one (intersection over
+union from 0.1) are left out: in that view they are the same place.
 """
 
 import argparse
@@ -25,11 +26,11 @@ from crossray.evaluation.calibration import fit_logistic
 from crossray.evaluation.metrics import percentile_interval, person_weights
 from crossray.geometry import sample_cameras
 from crossray.matching import Matcher
-from crossray.matching.link import link_features, patch_share
+from crossray.matching.link import COEFFICIENTS, link_feature, patch_share
 from crossray.projection.appearance import sample_appearance
 from crossray.volumes.fracture import Bones, apply_fracture, draw_fracture, draw_site
 
-APART_MM, LEVEL_MM, ASIDE_MM, OTHERS = 30.0, 10.0, 20.0, 4
+APART_MM, LEVEL_MM, ASIDE_MM, OVERLAP, OTHERS = 30.0, 10.0, 20.0, 0.1, 4
 KINDS = ("lesion", "bone", "level")
 
 
@@ -100,8 +101,16 @@ def study(pairs, draw) -> Iterator[tuple]:
         for kind, good in (("bone", away > APART_MM), ("level", level & (away > ASIDE_MM))):
             places = cameras[1].project_points(torch.from_numpy(points[good]))[0].numpy()
             made = [centred(mine[1], at, config.sample.views.size) for at in places[:200]]
-            found += [(kind, mine[0], box) for box in made if box is not None][:OTHERS]
+            clear = [box for box in made if box is not None and overlap(box, mine[1]) < OVERLAP]
+            found += [(kind, mine[0], box) for box in clear[:OTHERS]]
     return pairs.persons[name], images, found
+
+
+def overlap(a, b):
+    """Intersection over union of two boxes."""
+    sides = [max(0.0, min(a[i + 2], b[i + 2]) - max(a[i], b[i])) for i in (0, 1)]
+    inner = sides[0] * sides[1]
+    return inner / (sum((x[2] - x[0]) * (x[3] - x[1]) for x in (a, b)) - inner)
 
 
 def has_area(box):
@@ -165,25 +174,25 @@ def main() -> None:
         for kind, *both in found:
             shares = [patch_share(matches, view, box) for view, box in enumerate(both)]
             height = -abs(both[0][0] + both[0][2] - both[1][0] - both[1][2]) / 2
-            features = link_features(matches.correspondence[0, 1], *shares)
-            rows.append((person, kind, *features, height))
-    features = np.array([[*row[2:4], 1.0] for row in rows])
+            feature = link_feature(matches.correspondence[0, 1], *shares)
+            rows.append((person, kind, feature, height))
+    features = np.array([[row[2], 1.0] for row in rows])
     same = np.array([row[1] == "same" for row in rows])
     if given.fit:
         counts = np.stack([~same / (~same).sum(), same / same.sum()])
-        print("COEFFICIENTS =", fit_logistic(features, counts, (0.0, 0.0, None)))
-    from crossray.matching.link import COEFFICIENTS
-
-    told = features @ np.array(COEFFICIENTS)
-    rows = [(*row, score) for row, score in zip(rows, told, strict=True)]
+        print("COEFFICIENTS =", fit_logistic(features, counts, (0.0, None)))
     report = {
         name: {
             kind: scored(rows, kinds, column)
-            for kind, kinds in (*((k, (k,)) for k in KINDS), ("all", KINDS))
+            for kind, kinds in (
+                *((k, (k,)) for k in KINDS),
+                ("lesion or bone", KINDS[:2]),
+                ("all", KINDS),
+            )
         }
-        for name, column in (("link", 5), ("same height", 4))
+        for name, column in (("link", 2), ("same height", 3))
     }
-    probability = 1 / (1 + np.exp(-told))
+    probability = 1 / (1 + np.exp(-features @ np.array(COEFFICIENTS)))
     report["said_of_same"], report["said_of_others"] = (
         float(probability[which].mean()) for which in (same, ~same)
     )

@@ -10,7 +10,7 @@ from crossray.errors import InputError
 from crossray.matching.link import (
     Detections,
     link_boxes,
-    link_features,
+    link_feature,
     links_json,
     patch_share,
     read_detections,
@@ -41,9 +41,9 @@ def test_a_box_is_spread_over_its_patches():
 def test_features_by_hand():
     block = torch.tensor([[0.8, 0.2], [0.1, 0.1]])
     own, other = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
-    assert link_features(block, own, own) == pytest.approx(0, abs=1e-6)  # the best place both ways
+    assert link_feature(block, own, own) == pytest.approx(0, abs=1e-6)  # the best place both ways
     expected = math.log(0.2) - 0.5 * (math.log(0.8) + math.log(0.2))
-    assert link_features(block, own, other) == pytest.approx(expected, abs=1e-3)
+    assert link_feature(block, own, other) == pytest.approx(expected, abs=1e-3)
 
 
 def test_boxes_are_linked_as_the_matrix_says():
@@ -78,8 +78,8 @@ def test_a_lesion_has_one_box_a_view_and_some_have_no_partner():
 
 def test_files_of_boxes(tmp_path):
     path = tmp_path / "boxes.json"
-    text = {"views": [{"file": "a.png", "boxes": [{"box": TOP, "score": 0.9}]}, {"file": "b.png", "boxes": [{"box": TOP}]}]}  # fmt: skip
-    path.write_text(json.dumps(text))
+    first = {"file": "a.png", "boxes": [{"box": TOP, "score": 0.9}]}
+    path.write_text(json.dumps({"views": [first, {"file": "b.png", "boxes": [{"box": TOP}]}]}))
     found = read_detections(path)
     matches = matches_of(torch.eye(4))
     links = link_boxes(matches, [[each.box for each in view.boxes] for view in found.views])

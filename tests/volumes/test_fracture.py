@@ -48,7 +48,7 @@ def hand():
 
 
 PLANE = Fracture(
-    kind="transverse", severity=0.5, center=(0.0, 0.0, 60.0), axis=(0.0, 0.0, 1.0), across=(1.0, 0.0, 0.0), radius_mm=8.0
+    "transverse", 0.5, center=(0.0, 0.0, 60.0), axis=(0.0, 0.0, 1.0), across=(1.0, 0.0, 0.0), radius_mm=8.0
 )  # fmt: skip
 
 
