@@ -42,15 +42,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     **_SETTINGS,
 )
-train = typer.Typer(help="Train a network on views rendered from CT.", **_SETTINGS)
-finetune = typer.Typer(help="Fit weights to real films with labels.", **_SETTINGS)
-evaluate = typer.Typer(help="Score weights on volumes they were not trained on.", **_SETTINGS)
-reproduce = typer.Typer(help="Make a table of the paper again, beside ours.", **_SETTINGS)
-groups = {"train": train, "finetune": finetune, "reproduce": reproduce, "evaluate": evaluate}
-for name, group in groups.items():
-    app.add_typer(group, name=name)
+train = typer.Typer(name="train", help="Train a network on views rendered from CT.", **_SETTINGS)
+finetune = typer.Typer(name="finetune", help="Fit weights to real films with labels.", **_SETTINGS)
+evaluate = typer.Typer(name="evaluate", help="Score weights on volumes they were not trained on.", **_SETTINGS)
+reproduce = typer.Typer(name="reproduce", help="Make a table of the paper again, beside ours.", **_SETTINGS)
+for group in (train, finetune, reproduce, evaluate, lesions):
+    app.add_typer(group)
 app.command("view")(view)
-app.add_typer(lesions)
 
 
 def _version(asked: bool) -> bool:

@@ -75,7 +75,7 @@ class FractureSampling:
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
+class Twin:
     """One twin before it is given a look.
 
     Args:
@@ -144,13 +144,13 @@ class FracturePairs(Dataset[dict[str, Any]]):
             "person": study.person,
         }
 
-    def study(self, draw: int, *, broken: bool) -> Study:
+    def study(self, draw: int, *, broken: bool) -> Twin:
         """One of the twins of a draw."""
         kept = self._kept / f"{draw:07d}-{int(broken)}.npz" if self._kept else None
         if kept is not None and kept.exists():
             with np.load(kept) as data:
                 lines, boxes, visibility = (torch.from_numpy(data[n]) for n in _ARRAYS)
-                return Study(lines.float(), boxes, visibility, str(data["person"]))
+                return Twin(lines.float(), boxes, visibility, str(data["person"]))
         study = self._made(draw, broken)
         lines = study.lines.half()  # kept or not, the same
         if kept is not None:
@@ -159,7 +159,7 @@ class FracturePairs(Dataset[dict[str, Any]]):
             write_arrays(kept, **named, person=np.array(study.person))
         return replace(study, lines=lines.float())
 
-    def _made(self, draw: int, broken: bool) -> Study:
+    def _made(self, draw: int, broken: bool) -> Twin:
         name, bones, rng = self.drawn(draw)
         sample, person = self.config.sample, self.persons[name]
         fracture = draw_fracture(rng, bones, self.config.fracture)
@@ -168,12 +168,12 @@ class FracturePairs(Dataset[dict[str, Any]]):
         before = project_thin(attenuation, cameras, sample.thin)
         views = len(cameras)
         if not broken:
-            return Study(before, torch.zeros(views, 4), torch.zeros(views), person)
+            return Twin(before, torch.zeros(views, 4), torch.zeros(views), person)
         found = apply_fracture(bones, fracture)
         coarse = cameras.regrid((before.shape[1], before.shape[2]))
         after = broken_lines(found, before, coarse, sample.kev)
         lesion = lesion_views(found, before, after, coarse)
-        return Study(after, lesion.boxes * sample.thin, lesion.visibility, person)
+        return Twin(after, lesion.boxes * sample.thin, lesion.visibility, person)
 
     def drawn(self, draw: int) -> tuple[str, Bones, np.random.Generator]:
         """The volume of a draw, its bones, and the source of the rest of its randomness.
