@@ -7,6 +7,7 @@ twins are equally sharp.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -136,9 +137,8 @@ class _Scene:
         self, piece: Piece, change: Float[Tensor, "z y x"], lesion: Float[Tensor, "z y x"]
     ) -> None:
         """Take a piece from where it was and put it where it goes, and mark the break."""
-        spacing = self.bones.volume.spacing[0]
-        held = torch.nonzero(self.mask)
-        points, some = self._points(held), tuple(held.T)
+        spacing, (held, points) = self.bones.volume.spacing[0], self._held
+        some = tuple(held.T)
         share, marks = piece.cut(points, spacing)
         if piece.motion is None or piece.motion.still:
             _mark(lesion, held, marks * self.mask[some])
@@ -194,6 +194,14 @@ class _Scene:
         affines = [np.linalg.inv(own), motion.back, measured, own]
         return np.stack(affines)[:, :3].astype(np.float32)
 
+    @cached_property
+    def _held(self) -> tuple[Int[Tensor, "voxel 3"], Float[Tensor, "voxel 3"]]:
+        """The bone's voxels (z, y, x) in the box, and their local coordinates."""
+        held = torch.nonzero(self.mask)
+        return held, _mapped(
+            np.linalg.inv(self._voxel_from_local), (held.flip(1) + self._first).float()
+        )
+
     @property
     def _voxel_from_local(self) -> Float[np.ndarray, "4 4"]:
         return self.bones.volume.voxel_from_world.numpy() @ self.world_from_local
@@ -202,12 +210,6 @@ class _Scene:
     def _first(self) -> Int[Tensor, " 3"]:
         """The box's first voxel (x, y, z)."""
         return torch.tensor([part.start for part in reversed(self.box)])
-
-    def _points(self, voxels: Int[Tensor, "voxel 3"]) -> Float[Tensor, "voxel 3"]:
-        """Local coordinates of voxels (z, y, x) of the box."""
-        return _mapped(
-            np.linalg.inv(self._voxel_from_local), (voxels.flip(1) + self._first).float()
-        )
 
 
 def _bone_at(bones: Bones, fracture: Fracture) -> int:

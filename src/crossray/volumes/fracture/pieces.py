@@ -6,6 +6,7 @@ Points are (point, 3): mm along `across`, at right angles to both, and along the
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -102,6 +103,7 @@ def pieces_of(fracture: Fracture) -> list[Piece]:
     height = _height(fracture, rng)
     across, reach = 1 / math.sqrt(1 + _steepness(fracture) ** 2), reach_mm(fracture)
 
+    @lru_cache(maxsize=1)  # asked several times of the same points, one piece after the other
     def above(p: Points) -> Values:
         depth, near = torch.full_like(p[:, 0], torch.inf), p[:, 2] < reach
         some = p[near]
