@@ -44,8 +44,8 @@ app = typer.Typer(
 )
 train = typer.Typer(name="train", help="Train a network on views rendered from CT.", **_SETTINGS)
 finetune = typer.Typer(name="finetune", help="Fit weights to real films with labels.", **_SETTINGS)
-evaluate = typer.Typer(name="evaluate", help="Score weights on volumes they were not trained on.", **_SETTINGS)
-reproduce = typer.Typer(name="reproduce", help="Make a table of the paper again, beside ours.", **_SETTINGS)
+evaluate = typer.Typer(name="evaluate", help="Score weights on unseen volumes.", **_SETTINGS)
+reproduce = typer.Typer(name="reproduce", help="Make a table of the paper again.", **_SETTINGS)
 for group in (train, finetune, reproduce, evaluate, lesions):
     app.add_typer(group)
 app.command("view")(view)
