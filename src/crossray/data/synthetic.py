@@ -139,7 +139,7 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         sample = make_sample(self.source(name), int(rng.integers(2**62)), self._sample_config(rng))
         lines, matrix = sample.lines.half(), (sample.correspondence * 255).round().byte()
         if kept is not None:
-            _write_npz(kept, lines=lines.numpy(), matrix=matrix.numpy())
+            write_arrays(kept, lines=lines.numpy(), matrix=matrix.numpy())
         return lines.float(), matrix
 
     def drawn(self, base: int) -> tuple[str, np.random.Generator]:
@@ -217,9 +217,9 @@ def training_files(config: SyntheticConfig) -> list[CtFile]:
     return files
 
 
-def phantom_names(count: int) -> list[str]:
-    """Names of phantoms of all limbs in turn, as `named_phantom` knows them."""
-    return [f"phantom {LIMBS[i % len(LIMBS)]} {i // len(LIMBS)}" for i in range(count)]
+def phantom_names(count: int, first: int = 0) -> list[str]:
+    """Names of phantoms of all limbs in turn, as `named_phantom` knows them, seeds from `first`."""
+    return [f"phantom {LIMBS[i % len(LIMBS)]} {first + i // len(LIMBS)}" for i in range(count)]
 
 
 def named_phantom(name: str) -> Volume:
@@ -255,7 +255,7 @@ def kept_volume(path: Path | None, name: str, make: Callable[[], Volume]) -> Vol
     volume = make()
     hu = volume.values.round().clamp(-32768, 32767)
     if path is not None:
-        _write_npz(path, hu=hu.to(torch.int16).numpy(), affine=volume.world_from_voxel.numpy())
+        write_arrays(path, hu=hu.to(torch.int16).numpy(), affine=volume.world_from_voxel.numpy())
     return Volume(hu, volume.world_from_voxel, name)
 
 
@@ -263,6 +263,7 @@ def _clean_limb(path: Path, number: int) -> Volume:
     return clean_limbs(path)[number]
 
 
-def _write_npz(path: Path, **arrays: np.ndarray) -> None:
+def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Keep arrays in one compressed file."""
     with written_whole(path) as partial:
         np.savez_compressed(partial, **arrays)  # pyright: ignore[reportArgumentType]: no array is called allow_pickle

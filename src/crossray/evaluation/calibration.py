@@ -199,7 +199,7 @@ def _fit_match(pairs: Sequence[JudgedPair]) -> tuple[float, float, float]:
             counts[label] += np.bincount(place[true == label], minlength=_LOGIT_BINS)
     logit = ((np.arange(_LOGIT_BINS) + 0.5) / _LOGIT_BINS - 0.5) * 2 * _LOGIT_LIMIT
     ln, ln_rest = -np.logaddexp(0, -logit), -np.logaddexp(0, logit)
-    a, b, c = logistic(
+    a, b, c = fit_logistic(
         np.stack([ln, -ln_rest, np.ones_like(ln)], 1), counts, least=(0.0, 0.0, None)
     )
     return a, b, c
@@ -230,7 +230,7 @@ def _fit_related(pairs: Sequence[JudgedPair]) -> tuple[float, float]:
     weights[1, : len(own)] = 1 / max(1, len(own))
     weights[0, len(own) :] = 1 / max(1, len(others))
     features = np.stack([values / spread, np.ones_like(values)], 1)
-    scale, offset = logistic(features, weights, least=(0.0, None))
+    scale, offset = fit_logistic(features, weights, least=(0.0, None))
     return scale / spread, offset
 
 
@@ -241,7 +241,7 @@ def _fit_turn(pairs: Sequence[JudgedPair]) -> float:
     return float((within @ cosine) / max(within @ within, 1e-12))
 
 
-def logistic(
+def fit_logistic(
     features: Float[np.ndarray, "row feature"],
     counts: Float[np.ndarray, "2 row"],
     least: tuple[float | None, ...],

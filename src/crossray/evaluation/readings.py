@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from crossray.errors import InputError
-from crossray.evaluation.calibration import logistic
+from crossray.evaluation.calibration import fit_logistic
 from crossray.evaluation.metrics import percentile_interval, person_weights
 from crossray.models.classifier import ClassifierNetwork
 from crossray.models.guidance import guidance_of
@@ -243,7 +243,7 @@ def fit_reading_calibration(
         )
     target = np.where(labels, (positive + 1) / (positive + 2), 1 / (negative + 2))
     features = np.stack([np.clip(logits, -_LIMIT, _LIMIT), np.ones_like(logits)], 1)
-    scale, offset = logistic(features, np.stack([1 - target, target]), least=(0.0, None))
+    scale, offset = fit_logistic(features, np.stack([1 - target, target]), least=(0.0, None))
     return ReadingCalibration(scale, offset)
 
 

@@ -1,0 +1,5 @@
+"""`python -m crossray.app.cli`: the program where its script is not on the path."""
+
+from crossray.app.cli import main
+
+main()
