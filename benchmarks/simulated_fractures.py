@@ -1,0 +1,73 @@
+"""SIMULATED fractures as a set of studies for `csv:`: two views each, of half of which a bone is broken.
+
+    .venv/bin/python benchmarks/simulated_fractures.py --ct DIR --studies 400 --tests 200 --out DIR
+
+Studies come in twins that nothing but the fracture tells apart. `train` are people and phantoms the bundled matcher was
+trained on, `test` are others. A film's label is whether the fracture shows on it (visibility above SHOWN); twins of
+which no view shows it are left out.
+"""
+
+import argparse
+import csv
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from crossray.data.fractures import FracturePairs, FractureSampling
+from crossray.data.sample import SampleConfig
+
+SHOWN = 0.1
+COLUMNS = ("file", "study", "patient", "view", "label", "split", "visibility")
+NEW_PHANTOM = 1000
+
+
+def studies(sampling: FractureSampling, count: int, split: str, out: Path, writer) -> None:
+    """Write so many studies, as twins."""
+    source, written, draw = FracturePairs(sampling, out / "cache"), 0, 0
+    bar = tqdm(total=count, desc=split)
+    while written < count:
+        twins = [source[2 * draw], source[2 * draw + 1]]
+        draw += 1
+        if max(twins[1]["visibility"]) <= SHOWN:
+            continue
+        for twin in twins:
+            study = f"{split}-{draw:04d}-{twin['label']}"
+            for view, image in enumerate(twin["images"]):
+                file, seen = f"{study}-{view}.png", float(twin["visibility"][view])
+                grey = (image * 65535).round().numpy().astype(np.uint16)
+                Image.fromarray(grey).save(out / file)
+                label = int(seen > SHOWN)
+                writer.writerow((file, study, twin["person"], "", label, split, round(seen, 3)))
+        written += len(twins)
+        bar.update(len(twins))
+
+
+def main() -> None:
+    """Render and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ct", type=Path, required=True)
+    parser.add_argument("--studies", type=int, default=400)
+    parser.add_argument("--tests", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    sample = SampleConfig(look="pacs", thin=2)
+    ct = str(given.ct)
+    learn = FractureSampling(ct=ct, split="train", seed=given.seed, sample=sample)
+    test = FractureSampling(
+        ct=ct, split="val", seed=given.seed, first_phantom=NEW_PHANTOM, sample=sample
+    )
+    with open(given.out / "index.csv", "w", newline="") as file, torch.inference_mode():
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        studies(learn, given.studies, "train", given.out, writer)
+        studies(test, given.tests, "test", given.out, writer)
+    print(f"{given.studies + given.tests} studies: {given.out / 'index.csv'}")
+
+
+if __name__ == "__main__":
+    main()
