@@ -37,48 +37,76 @@ def film(seed: int, size: tuple[int, int] = (1024, 768)) -> bytes:
     return file.getvalue()
 
 
-def form(seed: int) -> list:
-    return [("films", (f"{view}.png", film(seed + n))) for n, view in enumerate(("ap", "lat"))]
+def form(seed: int) -> tuple[bytes, str]:
+    """Two films as the body of a form, and its type."""
+    films = [("films", (f"{view}.png", film(seed + n))) for n, view in enumerate(("ap", "lat"))]
+    request = httpx.Request("POST", "http://films", files=films)
+    return request.read(), request.headers["content-type"]
 
 
-async def hover(client, study, seed, until, times, wrong):
+class Client:
+    """One reader's connection, kept open. A library's client takes more of the machine than the server does."""
+
+    def __init__(self, url: str) -> None:
+        self.host = url.removeprefix("http://").rstrip("/")
+
+    async def __aenter__(self) -> "Client":
+        host, port = self.host.rsplit(":", 1)
+        self.reader, self.writer = await asyncio.open_connection(host, int(port))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.writer.close()
+
+    async def ask(self, method: str, path: str, body: bytes = b"", kind: str = "") -> tuple:
+        """Status and content."""
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {self.host}", f"Origin: http://{self.host}"]
+        lines += [f"Content-Length: {len(body)}"] + [f"Content-Type: {kind}"] * bool(kind)
+        self.writer.write("\r\n".join([*lines, "", ""]).encode() + body)
+        await self.writer.drain()
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = head.partition("content-length: ")[2].split("\r\n")[0]
+        content = await self.reader.readexactly(int(length)) if length else b""
+        return int(head.split()[1]), content
+
+
+async def hover(url, study, seed, until, times, wrong):
     rng = np.random.default_rng(seed)
-    await asyncio.sleep(PACE * rng.random())
-    while time.perf_counter() < until:
-        asked = {"view": 0, "row": rng.uniform(0, 1023), "column": rng.uniform(0, 767)}
-        began = time.perf_counter()
-        response = await client.get(f"/api/studies/{study}/bands", params=asked)
-        times.append(time.perf_counter() - began)
-        if response.status_code != 200:
-            wrong.append(response.text)
-        await asyncio.sleep(max(0.0, PACE - times[-1]))
+    async with Client(url) as client:
+        await asyncio.sleep(PACE * rng.random())
+        while time.perf_counter() < until:
+            place = f"view=0&row={rng.uniform(0, 1023):.1f}&column={rng.uniform(0, 767):.1f}"
+            began = time.perf_counter()
+            status, content = await client.ask("GET", f"/api/studies/{study}/bands?{place}")
+            times.append(time.perf_counter() - began)
+            if status != 200:
+                wrong.append(content)
+            await asyncio.sleep(max(0.0, PACE - times[-1]))
 
 
-async def upload(client, files, until, times, wrong):
-    while time.perf_counter() < until:
-        began = time.perf_counter()
-        response = await client.post("/api/studies", files=files)
-        times.append(time.perf_counter() - began)
-        if response.status_code != 201:
-            wrong.append(response.text)
-            continue
-        await client.delete(f"/api/studies/{response.json()['id']}")
+async def upload(url, files, until, times, wrong):
+    async with Client(url) as client:
+        while time.perf_counter() < until:
+            began = time.perf_counter()
+            status, content = await client.ask("POST", "/api/studies", *files)
+            times.append(time.perf_counter() - began)
+            if status != 201:
+                wrong.append(content)
+                continue
+            await client.ask("DELETE", f"/api/studies/{json.loads(content)['id']}")
 
 
 async def measure(url: str, hovering: int, uploading: int, seconds: float) -> dict:
     """Latencies of both kinds in milliseconds, and how many requests failed."""
-    limits = httpx.Limits(max_connections=hovering + uploading)
-    async with httpx.AsyncClient(
-        base_url=url, timeout=120, trust_env=False, limits=limits
-    ) as client:
-        study = (await client.post("/api/studies", files=form(0))).json()["id"]
-        await client.get(f"/api/studies/{study}/matches")
-        hovers, uploads, wrong = [], [], []
-        forms = [form(10 * n + 10) for n in range(uploading)]
-        until = time.perf_counter() + seconds
-        work = [hover(client, study, n, until, hovers, wrong) for n in range(hovering)]
-        work += [upload(client, each, until, uploads, wrong) for each in forms]
-        await asyncio.gather(*work)
+    async with Client(url) as client:
+        study = json.loads((await client.ask("POST", "/api/studies", *form(0)))[1])["id"]
+        await client.ask("GET", f"/api/studies/{study}/matches")
+    hovers, uploads, wrong = [], [], []
+    forms = [form(10 * n + 10) for n in range(uploading)]
+    until = time.perf_counter() + seconds
+    work = [hover(url, study, n, until, hovers, wrong) for n in range(hovering)]
+    work += [upload(url, each, until, uploads, wrong) for each in forms]
+    await asyncio.gather(*work)
     return {"hover": summary(hovers), "upload": summary(uploads), "errors": len(wrong)}
 
 

@@ -79,6 +79,7 @@ def generate(
             work = partial(make_shard, plan, url=str(store.local or store.url), cache=cache)
             for record in engine(work, left) if left else ():
                 bar.update(record["samples"])
+        _sweep(store)  # what a machine that died on the way left
         if left or store.read(MANIFEST) is None:
             summarise(plan, [read_record(shard.name, store) for shard in shards], store)
     except OSError as error:
@@ -111,12 +112,17 @@ def _plan(
     return plan
 
 
-def _left(shards: list[PlannedShard], store: Store) -> list[PlannedShard]:
-    """The shards still to make. What killed workers left half written goes, and what is not as its record says."""
+def _sweep(store: Store) -> None:
+    """Take away what was left half written; nobody may be writing."""
     if store.local is not None:
         for folder in (store.local, store.local / SHARDS):
             for half_written in folder.glob(PARTIAL):
                 half_written.unlink(missing_ok=True)
+
+
+def _left(shards: list[PlannedShard], store: Store) -> list[PlannedShard]:
+    """The shards still to make. What killed workers left half written goes, and what is not as its record says."""
+    _sweep(store)
     sizes, left = store.sizes(SHARDS), []
     for shard in shards:
         size = sizes.get(Path(shard.name).name)

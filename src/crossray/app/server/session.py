@@ -4,9 +4,11 @@ import os
 import re
 import secrets
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,6 +28,7 @@ TRUTH = "truth"
 TRUTH_GRID = 16
 """Patches along a side of a true matrix, at least; finer ones are reduced to the maxima of blocks."""
 PREFIX = "crossray-view-"
+MATCHING_NICE = 10
 
 
 class Missing(InputError):
@@ -106,7 +109,7 @@ class Session:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self.decoder = Decoder(self.limits)
         self.matchers: dict[str, Matcher] = {}
-        self._matching = threading.Lock()
+        self._matching = ThreadPoolExecutor(1, "matching", _step_back)
         self._changing = threading.Lock()
         self._arriving = 0
         self._studies: dict[str, OpenStudy] = {}
@@ -214,6 +217,7 @@ class Session:
     def close(self) -> None:
         """Delete everything."""
         self.decoder.close()
+        self._matching.shutdown(cancel_futures=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _ask(self, study: OpenStudy, name: str) -> Answer:
@@ -221,8 +225,8 @@ class Session:
             return _read_truth(study)
         if name not in self.matchers:
             raise Missing(f"There are no weights {clean(name)} here; ask /api/health which.")
-        with self._matching:
-            matches = self.matchers[name].match([film.radiograph() for film in study.films])
+        films = [film.radiograph() for film in study.films]
+        matches = self._matching.submit(self.matchers[name].match, films).result()
         return Answer(replace(matches, images=tuple(blank(film.size) for film in study.films)))
 
     def _add(self, study: OpenStudy) -> None:
@@ -281,6 +285,12 @@ def _read_truth(study: OpenStudy) -> Answer:
 
 def _new_id() -> str:
     return secrets.token_hex(8)
+
+
+def _step_back() -> None:
+    """Let this thread, and those of torch behind it, wait for whoever answers readers; Linux only."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), MATCHING_NICE)
 
 
 def _sweep() -> None:
