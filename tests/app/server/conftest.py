@@ -70,7 +70,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def run_server(folder: Path, weights, given=(), limits=None, token=None):
+def run_server(folder: Path, weights, given=(), limits=None, token=None, classifier=None):
     """A client of a server that runs in a thread of this process."""
     from crossray.app.server.application import create_app, listener
     from crossray.app.server.book import LabelBook
@@ -79,7 +79,7 @@ def run_server(folder: Path, weights, given=(), limits=None, token=None):
     from crossray.app.server.session import Session
 
     limits = limits or Limits()
-    session = Session([str(name) for name in weights], given, limits)
+    session = Session([str(name) for name in weights], given, limits, classifier)
     book = LabelBook(folder / "crossray-labels.json", limits)
     address = Address("127.0.0.1", free_port(), token)
     server = listener(create_app(session, book, str(weights[0])), address, session)

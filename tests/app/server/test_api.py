@@ -9,6 +9,8 @@ from PIL import Image
 
 import crossray
 from crossray.app.server.limits import Limits
+from crossray.matching.classifier import Classifier
+from crossray.models.classifier import ClassifierConfig, ClassifierNetwork
 
 
 def of(study, *path):
@@ -20,7 +22,9 @@ def test_health_and_schema(client):
     assert health["status"] == "ok"
     assert health["limits"]["films"] == 6
     schema = client.get("/openapi.json").json()
-    assert {"/api/studies", "/api/studies/{study}/bands", "/api/classify"} <= set(schema["paths"])
+    assert {"/api/studies", "/api/studies/{study}/bands", "/api/studies/{study}/classify"} <= set(
+        schema["paths"]
+    )
     assert "Bytes of one uploaded film." in str(schema["components"]["schemas"]["Limits"])
 
 
@@ -73,7 +77,19 @@ def test_unknown_weights_studies_and_classifiers(client, study):
     assert client.get(of(study, "matches"), params={"weights": "none"}).status_code == 404
     assert client.get(of(study, "matches"), params={"weights": "truth"}).status_code == 404
     assert client.get("/api/studies/0000/matches").status_code == 404
-    assert "cannot classify" in client.post("/api/classify").json()["detail"]
+    answer = client.get(of(study, "classify"))
+    assert answer.status_code == 501
+    assert "start it with --classifier" in answer.json()["detail"]
+
+
+def test_a_fracture_is_read(tmp_path, running, weights, films, png):
+    torch.manual_seed(0)
+    network = ClassifierNetwork(ClassifierConfig.preset("tiny"))
+    with running(tmp_path, [weights], classifier=Classifier(network)) as client:
+        study = client.post("/api/studies", files=films(png(3), png(4))).json()
+        found = client.get(of(study, "classify")).json()
+    assert 0 < found["probability"] < 1
+    assert not found["calibrated"]
 
 
 def test_a_removed_study_is_gone_from_the_disk(client, films, png):

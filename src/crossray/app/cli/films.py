@@ -32,6 +32,9 @@ def view(
     weights: Annotated[
         list[str] | None, typer.Option(help="Bundled name or file; repeat to compare: small.")
     ] = None,
+    classifier: Annotated[
+        str, typer.Option(help="Reads fractures for the API: bundled name, file or run; none.")
+    ] = "",
     labels: Annotated[
         Path | None, typer.Option(help="File of labels; crossray-labels.json beside the films.")
     ] = None,
@@ -44,7 +47,7 @@ def view(
     """Look at films side by side in a browser, point, and label across views."""
     from crossray.app.commands.view import view
 
-    view(paths or [], weights or ["small"], labels, host, port, browser)
+    view(paths or [], weights or ["small"], classifier, labels, host, port, browser)
 
 
 def classify(

@@ -14,6 +14,7 @@ from crossray.app.server.folders import labels_beside, studies_in
 from crossray.app.server.security import Address
 from crossray.app.server.session import Session
 from crossray.errors import InputError
+from crossray.matching.classifier import Classifier
 
 TOKEN = "CROSSRAY_TOKEN"
 """Environment variable with the token other addresses than loopback need; one is made where it is not set."""
@@ -22,6 +23,7 @@ TOKEN = "CROSSRAY_TOKEN"
 def view(
     paths: Sequence[Path],
     weights: Sequence[str],
+    classifier: str,
     labels: Path | None,
     host: str,
     port: int,
@@ -31,7 +33,9 @@ def view(
     given = studies_in(paths)
     address = _address(host, port)
     book = LabelBook(labels or labels_beside(paths))
-    session = Session(weights, given)
+    session = Session(
+        weights, given, classifier=Classifier.load(classifier) if classifier else None
+    )
     try:
         threading.Thread(target=session.decoder.start, daemon=True).start()
         url = f"http://{f'[{host}]' if ':' in host else host}:{address.port}/"

@@ -73,6 +73,14 @@ class StudyEntry(BaseModel):
     films: int
 
 
+class Finding(BaseModel):
+    """What a classifier says of a study. For research only; not a medical device."""
+
+    probability: float = Field(description="Of a fracture.")
+    calibrated: bool = Field(description="Whether the probability was measured to hold.")
+    weights: str
+
+
 class Health(BaseModel):
     """Whether the server is well, and what it takes."""
 
@@ -193,11 +201,14 @@ def _match_routes(routes: APIRouter, session: Session) -> None:
             )
         return [opened.bands(asked.view, point, asked.coverage) for point in asked.points]
 
-    @routes.post("/classify", status_code=501)
-    async def classify() -> None:
-        """Not here: this server has no weights of a classifier."""
-        raise HTTPException(
-            501, "This server has no weights of a fracture classifier and cannot classify."
+    @routes.get("/studies/{study}/classify")
+    def classify(study: str) -> Finding:
+        """The probability of a fracture in a study's films; 501 where this server has no classifier."""
+        if session.classifier is None:
+            raise HTTPException(501, "This server has no classifier; start it with --classifier.")
+        reading = session.read(session.get(study))
+        return Finding(
+            probability=reading.probability, calibrated=reading.calibrated, weights=reading.weights
         )
 
 

@@ -23,6 +23,7 @@ from crossray.data.radiographs import Radiograph
 from crossray.errors import InputError
 from crossray.files import sha256
 from crossray.matching import Matcher
+from crossray.matching.classifier import Classifier, Reading
 
 TRUTH = "truth"
 TRUTH_GRID = 16
@@ -99,12 +100,18 @@ class Session:
         weights: Names or files of the weights to match with; the first is asked unless another is named.
         given: Studies known from the start.
         limits: What is taken.
+        classifier: Reads fractures; None where there is none.
     """
 
     def __init__(
-        self, weights: Iterable[str], given: Iterable[Given] = (), limits: Limits | None = None
+        self,
+        weights: Iterable[str],
+        given: Iterable[Given] = (),
+        limits: Limits | None = None,
+        classifier: Classifier | None = None,
     ) -> None:
         self.limits = limits or Limits()
+        self.classifier = classifier
         _sweep()
         self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self.decoder = Decoder(self.limits)
@@ -213,6 +220,17 @@ class Session:
     def layers(self, study: OpenStudy) -> list[str]:
         """Who can be asked about a study."""
         return [*self.matchers, *([TRUTH] if study.given.truth else [])]
+
+    def read(self, study: OpenStudy) -> Reading:
+        """What the classifier says of a study.
+
+        Raises:
+            InputError: Without a classifier.
+        """
+        if self.classifier is None:
+            raise InputError("This server has no classifier; start it with --classifier.")
+        films = [film.radiograph() for film in study.films]
+        return self._matching.submit(self.classifier.read, films).result()
 
     def close(self) -> None:
         """Delete everything."""
