@@ -51,3 +51,10 @@ def test_a_small_table(capfd, tmp_path, labels, weights):
     assert "not to be had" in text
     with Image.open(tmp_path / "out/table2.png") as figure:
         assert figure.size[0] > 500
+
+
+@pytest.mark.parametrize("option", ["--labels", "--landmarks"])
+def test_labels_that_are_not_there(capsys, labels, option):
+    command = ["reproduce", "table2", "--labels", str(labels), option, "nowhere.json"]
+    assert cli.run(command) == 2
+    assert "nowhere.json cannot be read" in capsys.readouterr().err

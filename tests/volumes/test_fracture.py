@@ -173,6 +173,17 @@ def test_severity_and_kinds_are_kept(hand):
     assert all(0.2 <= fracture.severity <= 0.4 for fracture in drawn)
 
 
+def test_ends_of_an_oblique_break_slide_along_it(bones):
+    config = FractureConfig(kinds=("oblique",), severity=(1.0, 1.0))
+    for seed in range(40):
+        drawn = draw_fracture(np.random.default_rng(seed), bones, config)
+        axis, across = np.array(drawn.axis), np.array(drawn.across)
+        moved = np.array(drawn.shift_mm) + drawn.gap_mm * axis
+        slope = np.radians(drawn.slope_deg)
+        opened = moved @ (np.cos(slope) * axis - np.sin(slope) * across)
+        assert 0 < opened < 2.5  # though they lie aside by up to 12 mm
+
+
 def test_the_lesion_lies_where_the_volume_has_it(bones):
     broken = apply_fracture(bones, replace(PLANE, gap_mm=1.0, fade_mm=20.0))
     z, y, x = (broken.lesion.values > 0.5).nonzero().float().mean(0).tolist()

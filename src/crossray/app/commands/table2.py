@@ -41,10 +41,11 @@ def reproduce_table2(
     ours = square_matcher(init)
     form = ours.network.config
     size = form.image_size[0]
+    known = read_labels(labels)
+    others = [] if landmarks is None else _studies(landmarks)
     data = {"labels": str(labels), "sha256": sha256(labels)}
     config = finetune_recipe(form, str(weights_path(init)), data).changed(words)
-    parts = LabelledParts.read(read_labels(labels), labels.parent, size, form.patch, config.seed)
-    others = [] if landmarks is None else _studies(landmarks)
+    parts = LabelledParts.read(known, labels.parent, size, form.patch, config.seed)
     print(parts, flush=True)
     _, training = benches(ct, sample_config(ours.network))
     bench = FilmBench(

@@ -55,7 +55,8 @@ class Fracture:
         slope_deg: Between the break and the bone's cross-section.
         pitch_mm: How much a spiral break rises in a turn; 0 for none.
         rough_mm: Standard deviation of the break's teeth.
-        gap_mm: By how much the distal side moves away along the axis; negative drives it in.
+        gap_mm: By how much the distal side moves away along the axis; negative where it is driven in, or slid along a
+            sloping break.
         shift_mm: By how much, and where to, it moves across.
         angle_deg: By how much it tilts, away from `across`.
         twist_deg: By how much it turns about the axis.
@@ -113,7 +114,11 @@ def draw_fracture(
         "angle_deg": severity * rng.uniform(0, 25) * most,
         "twist_deg": severity * rng.uniform(-15, 15) * most,
     } | _of_kind(kind, rng, radius, severity, most)
-    shift = triple(aside * min(numbers.pop("shift"), 12.0))
+    if aside @ across > 0:
+        aside = -aside  # the other way the ends would be pressed into each other
+    shift = aside * min(numbers.pop("shift"), 12.0)
+    rise = np.tan(np.radians(numbers.get("slope_deg", 0.0)))
+    numbers["gap_mm"] += rise * float(shift @ across)  # the ends slide along the break and ride up
     return Fracture(
         kind=kind,
         severity=severity,
@@ -121,7 +126,7 @@ def draw_fracture(
         axis=triple(axis),
         across=triple(across),
         radius_mm=radius,
-        shift_mm=shift,
+        shift_mm=triple(shift),
         fade_mm=0.0 if free else float(np.clip(0.8 * site.reach_mm[1], 12.0, 70.0)),
         seed=int(rng.integers(2**31)),
         **{name: float(value) for name, value in numbers.items()},
