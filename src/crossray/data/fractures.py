@@ -38,8 +38,8 @@ from crossray.volumes.fracture import (
     apply_fracture,
     draw_fracture,
     find_bones,
+    on_grids,
 )
-from crossray.volumes.resample import resample
 from crossray.volumes.volume import Volume
 
 _OTHERS = 100  # volumes drawn at most until one has a long bone
@@ -211,7 +211,7 @@ class FracturePairs(Dataset[dict[str, Any]]):
             with np.load(kept) as data:
                 sites = tuple(Site.from_row(row) for row in data["sites"])
                 labels = torch.from_numpy(data["labels"])
-            return Bones(volume, resample(volume, spacing), labels, sites) if sites else None
+            return Bones(*on_grids(volume, spacing), labels, sites) if sites else None
         try:
             bones = find_bones(volume, spacing)
         except InputError:

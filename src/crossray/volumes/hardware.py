@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crossray.errors import InputError
+from crossray.volumes.resample import widened
 from crossray.volumes.shapes import Ellipsoid, Frame, Placed, Points, Shape, Triple, Union, triple
 from crossray.volumes.table import BODY_HU
 from crossray.volumes.volume import AIR_HU, Volume
@@ -156,7 +157,7 @@ class Cast:
             InputError: Nothing above -300 HU within reach.
         """
         outer = self.gap_mm + self.thickness_mm
-        volume = _widened(volume, max(outer, _BRIDGE_MM) + 2 * _SMOOTH_MM)
+        volume = widened(volume, max(outer, _BRIDGE_MM) + 2 * _SMOOTH_MM)
         slices = volume.values.shape[0]
         z = slice(round(self.reach[0] * slices), max(1, round(self.reach[1] * slices)))
         part = volume.values[z]
@@ -317,15 +318,6 @@ def _unit(vector: np.ndarray) -> tuple[np.ndarray, float]:
     if length == 0:
         raise InputError("A direction of length 0 points nowhere; give two different points.")
     return vector / length, length
-
-
-def _widened(volume: Volume, margin_mm: float) -> Volume:
-    """The volume with air added on the four sides along z."""
-    x, y = (int(np.ceil(margin_mm / step)) for step in volume.spacing[:2])
-    values = torch.nn.functional.pad(volume.values, (x, x, y, y), value=AIR_HU)
-    affine = volume.world_from_voxel.clone()
-    affine[:3, 3] -= affine[:3, :2] @ torch.tensor([x, y], dtype=torch.float64)
-    return replace(volume, values=values, world_from_voxel=affine)
 
 
 def _skin_distance(body: Tensor, spacing: tuple[float, float, float]) -> Float[Tensor, "z y x"]:

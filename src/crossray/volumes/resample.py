@@ -1,5 +1,6 @@
 """Other grids for the same volume; every voxel keeps its place in the patient."""
 
+import math
 from dataclasses import replace
 from itertools import permutations
 
@@ -8,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crossray.errors import InputError
-from crossray.volumes.volume import Volume
+from crossray.volumes.volume import AIR_HU, Volume
 
 
 def crop(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
@@ -33,6 +34,15 @@ def crop(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
     first_voxel = torch.tensor([start for start, _, _ in reversed(ranges)], dtype=torch.float64)
     values = volume.values[tuple(slice(start, stop) for start, stop, _ in ranges)]
     return replace(volume, values=values, world_from_voxel=_moved(volume, first_voxel, 1.0))
+
+
+def widened(volume: Volume, margin_mm: float) -> Volume:
+    """The volume with air added on its four sides along z, at least `margin_mm` wide."""
+    x, y = (math.ceil(margin_mm / step) for step in volume.spacing[:2])
+    values = torch.nn.functional.pad(volume.values, (x, x, y, y), value=AIR_HU)
+    affine = volume.world_from_voxel.clone()
+    affine[:3, 3] -= affine[:3, :2] @ torch.tensor([x, y], dtype=torch.float64)
+    return replace(volume, values=values, world_from_voxel=affine)
 
 
 def resample(volume: Volume, spacing_mm: float | tuple[float, float, float]) -> Volume:

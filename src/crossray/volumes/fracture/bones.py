@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int16
 from torch import Tensor
 
 from crossray.errors import InputError
-from crossray.volumes.resample import resample
+from crossray.volumes.resample import resample, widened
 from crossray.volumes.table import label, part_sizes
 from crossray.volumes.volume import Volume
 
@@ -22,6 +22,7 @@ _THIN_MM = 2.0  # distance of the voxels that stand for a bone
 _LONG = 1.5  # a bone is long where its stretch is this much longer than wide
 _FLAT = 1.8  # and flat, so no long bone, where it is this much wider than thick
 _RADII_MM = (2.5, 28.0)
+_ASIDE_MM = 15.0  # more than a break moves a limb aside
 _WALL_MM = 12.0  # least distance of a break from the volume's faces
 _STRETCH = 2.5  # length of bone, in radii to either side, that tells its axis
 _SLAB_MM = 3.0  # half the thickness of a section
@@ -69,7 +70,7 @@ class Bones:
     """A volume made ready for breaking.
 
     Args:
-        native: HU as they were measured.
+        native: HU as they were measured, with air about them.
         volume: The same on a grid of equal spacing, on which a break is cut: the intact twin.
         labels: The bone, marrow included, that each voxel of `volume` belongs to; 0 for none.
         sites: Where it can break.
@@ -79,6 +80,12 @@ class Bones:
     volume: Volume
     labels: Int16[Tensor, "z y x"]
     sites: tuple[Site, ...]
+
+
+def on_grids(volume: Volume, spacing_mm: float) -> tuple[Volume, Volume]:
+    """`Bones.native` and `Bones.volume`: the volume with air about it, so that what a break moves aside stays in it."""
+    native = widened(volume, _ASIDE_MM)
+    return native, resample(native, spacing_mm)
 
 
 def find_bones(volume: Volume, spacing_mm: float = 1.0) -> Bones:
@@ -94,14 +101,14 @@ def find_bones(volume: Volume, spacing_mm: float = 1.0) -> Bones:
     Raises:
         InputError: No long bone, or a spacing that is not positive.
     """
-    fine = resample(volume, spacing_mm)
+    native, fine = on_grids(volume, spacing_mm)
     labels = _label_bones(fine.values.numpy() > _BONE_HU, spacing_mm)
     sites = tuple(_sites(labels, fine))
     if len(sites) < _LEAST:
         raise InputError(
             f"{volume.name} holds no long bone that could break away from its faces; give a CT of a limb in HU."
         )
-    return Bones(volume, fine, torch.from_numpy(labels), sites)
+    return Bones(native, fine, torch.from_numpy(labels), sites)
 
 
 def _label_bones(bone: Bool[np.ndarray, "z y x"], spacing: float) -> np.ndarray:
