@@ -100,3 +100,13 @@ StudySource = Annotated[
     str, typer.Option(help="graz:TABLE.csv, mura:FOLDER, fracatlas:FOLDER or csv:TABLE.csv.")
 ]
 ReadingWeights = Annotated[str, typer.Option(help="Bundled name, .safetensors file or run.")]
+CtFile = Annotated[Path | None, typer.Argument(help="CT: NIfTI, NRRD, MHA file or DICOM folder.")]
+Phantom = Annotated[Limb | None, typer.Option(help="A phantom instead of a CT.")]
+Primary = Annotated[
+    list[float] | None, typer.Option(help="Primary angle in degrees, LAO +; once a view.")
+]
+Secondary = Annotated[
+    list[float] | None, typer.Option(help="Secondary angle in degrees, cranial +.")
+]
+Labels = Annotated[Path, typer.Option(help="File of labels across views: docs/labels.md.")]
+Scores = Annotated[Path | None, typer.Option(help="File for the scores.")]

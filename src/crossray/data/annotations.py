@@ -14,9 +14,10 @@ from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from crossray.data.checked import read_checked
 from crossray.errors import InputError
 from crossray.files import sha256, written_whole
 
@@ -161,18 +162,7 @@ def read_labels(path: str | Path, *, check_films: bool = True) -> Labels:
         InputError: No such file, no labels of this format, a film that is missing or another than was labelled.
     """
     path = Path(path)
-    try:
-        labels = Labels.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}); give a file of labels."
-        ) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"{path} is no file of labels ({f'{at}: ' if at else ''}{first['msg']}); see docs/labels.md."
-        ) from None
+    labels = read_checked(path, Labels, "labels", "docs/labels.md")
     for study in labels.studies if check_films else ():
         for film in study.films.values():
             _check_film(path.parent / film.file, film, path)

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Annotated
 
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from crossray.data.checked import read_checked
 from crossray.errors import InputError
 from crossray.matching.matches import Matches
 
@@ -92,18 +93,7 @@ def read_detections(path: Path) -> Detections:
     Raises:
         InputError: No such file, or one of another shape.
     """
-    try:
-        return Detections.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}); give a file of boxes."
-        ) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"{path} is no file of boxes ({f'{at}: ' if at else ''}{first['msg']}); see docs/fractures-simulated.md."
-        ) from None
+    return read_checked(path, Detections, "boxes", "docs/fractures-simulated.md")
 
 
 def link_boxes(matches: Matches, boxes: Sequence[Sequence[Box]]) -> Links:

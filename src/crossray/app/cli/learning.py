@@ -10,10 +10,12 @@ from crossray.app.options import (
     CtFolder,
     Definition,
     Fusion,
+    Labels,
     Options,
     Preset,
     Protocol,
     ReadingWeights,
+    Scores,
     Seed,
     StudySource,
     Weights,
@@ -106,7 +108,7 @@ def evaluate_matcher(
     seed: Seed = 0,
     definition: Annotated[Definition, typer.Option(help="The true matrix.")] = Definition.exact,
     protocol: Annotated[Protocol, typer.Option(help="The test views.")] = Protocol.clinical,
-    json: Annotated[Path | None, typer.Option(help="File for the scores.")] = None,
+    json: Scores = None,
 ) -> None:
     """Score a matcher beside chance and the position prior."""
     from crossray.app.commands.evaluate import evaluate_matcher
@@ -115,12 +117,12 @@ def evaluate_matcher(
 
 
 def evaluate_films(
-    labels: Annotated[Path, typer.Option(help="File of labels across views: docs/labels.md.")],
+    labels: Labels,
     weights: Weights = "small",
     ct: CtFolder = None,
     draws: Annotated[int, typer.Option(min=1, help="Windows cut of every film.")] = 20,
     seed: Seed = 0,
-    json: Annotated[Path | None, typer.Option(help="File for the scores.")] = None,
+    json: Scores = None,
 ) -> None:
     """Score a matcher on real films with labels, beside chance, the same height and the position prior."""
     from crossray.app.commands.films import evaluate_films
@@ -131,7 +133,7 @@ def evaluate_films(
 def evaluate_classifier(
     data: StudySource,
     weights: ReadingWeights = "graz",
-    json: Annotated[Path | None, typer.Option(help="File for the scores.")] = None,
+    json: Scores = None,
     options: Options = None,
 ) -> None:
     """Score a classifier on studies of patients it has not seen."""
@@ -147,7 +149,7 @@ def calibrate(
     pairs: Annotated[int, typer.Option(min=2, help="Pairs of views to measure on.")] = 400,
     seed: Seed = 0,
     protocol: Annotated[Protocol, typer.Option(help="The views.")] = Protocol.clinical,
-    json: Annotated[Path | None, typer.Option(help="File for the scores.")] = None,
+    json: Scores = None,
 ) -> None:
     """Measure what a matcher's values are worth on people it never saw, and keep it with the weights."""
     from crossray.app.commands.calibrate import calibrate

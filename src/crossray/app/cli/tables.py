@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from crossray.app.options import Budget, CtFolder, Options, Out, Seed, Weights
+from crossray.app.options import Budget, CtFolder, Labels, Options, Out, Seed, Weights
 
 
 def reproduce_table1(
@@ -32,7 +32,7 @@ def reproduce_table1(
 
 
 def reproduce_table2(  # noqa: PLR0913  every network has weights of its own
-    labels: Annotated[Path, typer.Option(help="File of labels across views: docs/labels.md.")],
+    labels: Labels,
     landmarks: Annotated[
         Path | None, typer.Option(help="Labels of others, of which none learns.")
     ] = None,

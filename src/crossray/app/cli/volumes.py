@@ -6,12 +6,16 @@ from typing import Annotated, Any
 import typer
 
 from crossray.app.options import (
+    CtFile,
     Definition,
     EngineName,
     Limb,
     Look,
     Out,
+    Phantom,
+    Primary,
     Protocol,
+    Secondary,
     Seed,
     SeriesName,
     Side,
@@ -48,17 +52,11 @@ def inspect(
 
 def render(  # noqa: PLR0913  a camera has as many numbers as it has
     out: Out,
-    ct: Annotated[
-        Path | None, typer.Argument(help="CT: NIfTI, NRRD, MHA file or DICOM folder.")
-    ] = None,
-    limb: Annotated[Limb | None, typer.Option(help="A phantom instead of a CT.")] = None,
+    ct: CtFile = None,
+    limb: Phantom = None,
     series: SeriesName = None,
-    primary: Annotated[
-        list[float] | None, typer.Option(help="Primary angle in degrees, LAO +; once a view.")
-    ] = None,
-    secondary: Annotated[
-        list[float] | None, typer.Option(help="Secondary angle in degrees, cranial +.")
-    ] = None,
+    primary: Primary = None,
+    secondary: Secondary = None,
     roll: Annotated[list[float] | None, typer.Option(help="Roll about the beam, degrees.")] = None,
     sod_mm: Annotated[float | None, typer.Option(help="Source to isocentre, mm: 1000.")] = None,
     sdd_mm: Annotated[float | None, typer.Option(help="Source to detector, mm: 1100.")] = None,
@@ -112,20 +110,14 @@ def render(  # noqa: PLR0913  a camera has as many numbers as it has
 
 def fracture(  # noqa: PLR0913  a camera has as many numbers as it has
     out: Out,
-    ct: Annotated[
-        Path | None, typer.Argument(help="CT: NIfTI, NRRD, MHA file or DICOM folder.")
-    ] = None,
-    limb: Annotated[Limb | None, typer.Option(help="A phantom instead of a CT.")] = None,
+    ct: CtFile = None,
+    limb: Phantom = None,
     series: SeriesName = None,
     kind: Annotated[
         str | None, typer.Option(help="Sort of fracture, as spiral or buckle; any.")
     ] = None,
-    primary: Annotated[
-        list[float] | None, typer.Option(help="Primary angle in degrees, LAO +; once a view.")
-    ] = None,
-    secondary: Annotated[
-        list[float] | None, typer.Option(help="Secondary angle in degrees, cranial +.")
-    ] = None,
+    primary: Primary = None,
+    secondary: Secondary = None,
     size: Annotated[int, typer.Option(min=32, help="Pixels along a side.")] = 512,
     field_mm: Annotated[float, typer.Option(help="Side of the field at the fracture, mm.")] = 160.0,
     pacs: Annotated[bool, typer.Option("--pacs", help="As a picture archive shows it.")] = False,
