@@ -23,7 +23,8 @@ _LONG = 1.5  # a bone is long where its stretch is this much longer than wide
 _FLAT = 1.8  # and flat, so no long bone, where it is this much wider than thick
 _RADII_MM = (2.5, 28.0)
 _ASIDE_MM = 15.0  # more than a break moves a limb aside
-_WALL_MM = 12.0  # least distance of a break from the volume's faces
+_AIR_MM = (_ASIDE_MM, _ASIDE_MM, 0.0)  # along x, y and z
+_WALL_MM = 12.0  # least distance of a break from the measured volume's faces
 _STRETCH = 2.5  # length of bone, in radii to either side, that tells its axis
 _SLAB_MM = 3.0  # half the thickness of a section
 _FEWEST = 30
@@ -162,7 +163,7 @@ def _sites(labels: np.ndarray, fine: Volume) -> Iterator[Site]:
         if found is None:
             continue
         center, axis, radius = found
-        if (np.minimum(center, ends - center) < _WALL_MM + radius).any():
+        if (np.minimum(center, ends - center) - _AIR_MM < _WALL_MM + radius).any():
             continue
         low, high = _reach(own[number], center, axis, radius)
         if low < high:
