@@ -42,6 +42,10 @@ def train(studies, out, *words):
     )
 
 
+def evaluate(weights, studies, *words):
+    return cli.run(["evaluate", "classifier", "--weights", str(weights), "--data", studies, *words])
+
+
 @pytest.fixture(scope="session")
 def run(studies, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
@@ -51,21 +55,7 @@ def run(studies, tmp_path_factory):
 
 def test_it_learns_and_is_scored_on_patients_it_never_saw(run, studies, tmp_path, capsys):
     scores = tmp_path / "scores.json"
-    assert (
-        cli.run(
-            [
-                "evaluate",
-                "classifier",
-                "--weights",
-                str(run),
-                "--data",
-                studies,
-                "--json",
-                str(scores),
-            ]
-        )
-        == 0
-    )
+    assert evaluate(run, studies, "--json", str(scores)) == 0
     told = json.loads(scores.read_text())
     assert told["studies"] == told["patients"] == 12
     assert told["auc"] > 0.9
@@ -100,19 +90,7 @@ def test_patients_of_the_training_are_no_test(run, studies, tmp_path, capsys):
     home = source.rsplit("/", 1)[0]
     rows = [lines[0], *(f"{home}/{line}" for line in lines[1:])]
     (folder / "again.csv").write_text("\n".join(rows) + "\n")
-    assert (
-        cli.run(
-            [
-                "evaluate",
-                "classifier",
-                "--weights",
-                str(run),
-                "--data",
-                f"csv:{folder / 'again.csv'}",
-            ]
-        )
-        == 2
-    )
+    assert evaluate(run, f"csv:{folder / 'again.csv'}") == 2
     assert "was trained on" in capsys.readouterr().err
 
 

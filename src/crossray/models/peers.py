@@ -4,6 +4,7 @@ Both give one matrix between the patches of every two views, as `MatcherNetwork`
 `baselines`, the weights from a hub or from files; random ones serve tests.
 """
 
+from abc import ABC, abstractmethod
 from itertools import combinations
 
 import torch
@@ -19,7 +20,7 @@ TEMPERATURE = 0.1
 """Of LoFTR's published dual softmax."""
 
 
-class Peer(nn.Module):
+class Peer(nn.Module, ABC):
     """A network that compares two views at a time; subclasses say how."""
 
     def forward(
@@ -40,11 +41,11 @@ class Peer(nn.Module):
         couples = combinations(range(images.shape[1]), 2)
         return torch.stack([self.compare(images[:, k], images[:, m]) for k, m in couples], 1)
 
+    @abstractmethod
     def compare(
         self, first: Float[Tensor, "batch row column"], second: Float[Tensor, "batch row column"]
     ) -> Float[Tensor, "batch patch patch"]:
         """Scores between the patches of two views."""
-        raise NotImplementedError
 
 
 class LoFTRPeer(Peer):

@@ -206,7 +206,7 @@ def _match_routes(routes: APIRouter, session: Session) -> None:
         """The probability of a fracture in a study's films; 501 where this server has no classifier."""
         if session.classifier is None:
             raise HTTPException(501, "This server has no classifier; start it with --classifier.")
-        reading = session.read(session.get(study))
+        reading = session.read(session.get(study), session.classifier)
         return Finding(
             probability=reading.probability, calibrated=reading.calibrated, weights=reading.weights
         )

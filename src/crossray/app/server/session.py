@@ -221,16 +221,10 @@ class Session:
         """Who can be asked about a study."""
         return [*self.matchers, *([TRUTH] if study.given.truth else [])]
 
-    def read(self, study: OpenStudy) -> Reading:
-        """What the classifier says of a study.
-
-        Raises:
-            InputError: Without a classifier.
-        """
-        if self.classifier is None:
-            raise InputError("This server has no classifier; start it with --classifier.")
+    def read(self, study: OpenStudy, classifier: Classifier) -> Reading:
+        """What a classifier says of a study."""
         films = [film.radiograph() for film in study.films]
-        return self._matching.submit(self.classifier.read, films).result()
+        return self._matching.submit(classifier.read, films).result()
 
     def close(self) -> None:
         """Delete everything."""
