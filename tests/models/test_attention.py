@@ -7,6 +7,7 @@ from crossray.models.attention import (
     RotaryGrid,
     SameViewBias,
     SelfAttention,
+    attended,
     one_sided,
     resized,
     turned,
@@ -119,3 +120,12 @@ def test_unfit_sizes_are_refused():
         RotaryGrid(6)
     with pytest.raises(ValueError, match="3 heads do not divide"):
         SelfAttention(16, 3)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_written_out_where_it_learns_it_is_the_fused_kernel(hidden):
+    query, key, value = torch.randn(3, 2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(2, 1, 1, 5).masked_fill(torch.arange(5) > 2, -torch.inf) if hidden else None
+    with torch.no_grad():
+        fused = attended(query, key, value, mask)
+    assert torch.allclose(attended(query, key, value, mask), fused, atol=1e-6)

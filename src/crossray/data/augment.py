@@ -82,7 +82,12 @@ def augment(
 def chosen_patches(matrix: Tensor, patches: list[Tensor]) -> Tensor:
     """The matrix of each view's chosen patches, in their order."""
     rows = [
-        torch.stack([block[own][:, other] for block, other in zip(blocks, patches, strict=True)])
+        torch.stack(
+            [
+                block.index_select(0, own).index_select(1, other)
+                for block, other in zip(blocks, patches, strict=True)
+            ]
+        )
         for blocks, own in zip(matrix, patches, strict=True)
     ]
     return torch.stack(rows)

