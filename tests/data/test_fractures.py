@@ -35,9 +35,10 @@ def hand():
     return find_bones(phantom("hand", 0, 2.0), 2.0)
 
 
-def cameras(volume, primary, secondary=(0.0, 0.0), size=96):
+def cameras(volume, primary, secondary=(0.0, 0.0), size=192):
+    """Pixels no larger than voxels, so that no voxel lies between rays."""
     return Cameras.from_angles(
-        primary, secondary, sod_mm=1000, sdd_mm=1100, size=(size, size), pixel_mm=4.0, isocenter=volume.center
+        primary, secondary, sod_mm=1000, sdd_mm=1100, size=(size, size), pixel_mm=2.0, isocenter=volume.center
     )  # fmt: skip
 
 

@@ -58,6 +58,19 @@ PLANE = Fracture(
 )  # fmt: skip
 
 
+def test_a_bone_that_touches_another_breaks_alone():
+    single = rod()
+    values = torch.cat([single.values, single.values], 2)
+    values[LAST - 8 : LAST + 1, 20:28, 24:72] = BONE_HU
+    pair = find_bones(replace(single, values=values))
+    assert int(pair.labels.max()) == 1
+    broken = apply_fracture(pair, replace(PLANE, gap_mm=4.0, fade_mm=20.0))
+    changed = inside(broken.volume) != inside(broken.intact)
+    assert changed[..., :40].any()
+    assert not changed[..., 60:].any()
+    assert not broken.lesion.values[..., 60 + AIR - broken.box[2].start :].any()
+
+
 def test_the_rods_places_lie_on_its_axis(bones):
     assert len(bones.sites) > 100
     for site in bones.sites:

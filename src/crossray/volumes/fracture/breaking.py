@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Int16
+from jaxtyping import Bool, Float, Int, Int16
 from torch import Tensor
 from torch.nn.functional import max_pool3d
 
@@ -20,7 +20,7 @@ from crossray.volumes.fracture.bones import Bones, find_bones
 from crossray.volumes.fracture.drawing import Fracture, FractureConfig, draw_fracture
 from crossray.volumes.fracture.pieces import Motion, Piece, local_frame, pieces_of, reach_mm
 from crossray.volumes.resample import crop
-from crossray.volumes.table import Box
+from crossray.volumes.table import Box, label
 from crossray.volumes.volume import Volume
 
 BLOOD_HU = 60.0
@@ -29,6 +29,7 @@ BLOOD_HU = 60.0
 _RIM_MM = 1.6  # partly filled voxels about a bone belong to it
 _YIELD_MM = 25.0  # half the length over which soft tissue yields to a limb that moves
 _MARGIN_MM = 3.0
+_OTHER = -1  # no bone of `Bones.labels` has this number
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,13 +124,18 @@ class _Scene:
         near = points[:, 2] > -zone
         if fracture.fade_mm:
             near &= points[:, 2] < fracture.fade_mm + zone
-        points, motions = points[near], [piece.motion for piece in pieces if piece.motion]
+        voxels, points = voxels[near].int(), points[near]
+        own = _joined(voxels, points, zone)
+        others, points = voxels[~own], points[own]
+        motions = [piece.motion for piece in pieces if piece.motion]
         reached = torch.cat([points, *(motion.moved(points) for motion in motions)])
         margin = _MARGIN_MM + fracture.bulge_mm
         box = _box_about(
             _mapped(np.linalg.inv(affine), reached), margin / fine.spacing[0], _whole(fine)
         )
-        mask = _grown(bones.labels[box], number, round(_RIM_MM / fine.spacing[0]))
+        labels = bones.labels.clone()
+        labels[tuple(others.flip(1).T)] = _OTHER
+        mask = _grown(labels[box], number, round(_RIM_MM / fine.spacing[0]))
         bone = mask * (fine.values[box] - BLOOD_HU).clamp(min=0)
         return cls(bones, box, mask, bone, world_from_local, margin)
 
@@ -225,6 +231,28 @@ def _bone_at(bones: Bones, fracture: Fracture) -> int:
             f"{bones.volume.name} has no bone at {fracture.center} mm; choose a centre from the sites of find_bones."
         )
     return int(counts[1:].argmax()) + 1
+
+
+def _joined(
+    voxels: Int[Tensor, "voxel 3"], points: Float[Tensor, "voxel 3"], zone: float
+) -> Bool[Tensor, " voxel"]:
+    """Which of a bone's voxels belong to the part that breaks, as bones that touch bear one number.
+
+    At the height of the break parts stand apart; beyond it a voxel belongs to the part it is nearest to through bone.
+    """
+    from scipy import ndimage
+
+    places = tuple((voxels - voxels.amin(0)).flip(1).T.numpy())
+    bone = np.zeros([place.max() + 1 for place in places], bool)
+    bone[places] = points[:, 2].abs() < zone
+    parts = label(bone, reach=3)
+    if parts.max() == 1:
+        return torch.ones(len(voxels), dtype=torch.bool)
+    bone[places] = True
+    broken = parts[tuple(place[int(points.norm(dim=1).argmin())] for place in places)]
+    seeds = np.where(parts > 0, np.where(parts == broken, 1, 2), np.where(bone, 0, -1))
+    found = ndimage.watershed_ift(np.where(bone, np.uint8(0), np.uint8(255)), seeds)
+    return torch.from_numpy(found[places] == 1)
 
 
 def _grown(labels: Int16[Tensor, "z y x"], number: int, rim: int) -> Float[Tensor, "z y x"]:
