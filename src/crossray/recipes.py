@@ -256,7 +256,7 @@ class ReadingBudget:
 
 READING_BUDGETS = {
     "quick": ReadingBudget("tiny", steps=20, batch=8, folds=2),
-    "cpu": ReadingBudget("small", steps=200, batch=16, folds=5),
+    "cpu": ReadingBudget("small", steps=100, batch=16, folds=2),
     "long": ReadingBudget("small", steps=1000, batch=16, folds=5),
     "paper": ReadingBudget("paper", steps=20_000, batch=16, folds=5),
 }

@@ -72,6 +72,12 @@ def test_resumed_ends_with_the_same_weights(tmp_path, matcher):
         fit_classifier(CONFIG.changed(["classifier.layers=2"]), Noise(), whole)
 
 
+def test_alpha_has_a_rate_of_its_own(tmp_path, matcher):
+    words = ["steps=1", "optimizer.rate=1e-12", "optimizer.average=0", "guidance_rate=0.2"]
+    fit_classifier(CONFIG.changed(words), Noise(), tmp_path, matcher=matcher)
+    assert weights(tmp_path)["alpha"].abs().item() == pytest.approx(0.1, rel=1e-3)  # half warmed up
+
+
 def test_it_begins_with_the_weights_given(tmp_path):
     given = ClassifierNetwork(FORM).state_dict()
     config = CONFIG.changed(["steps=1", "optimizer.rate=1e-12", "optimizer.average=0"])

@@ -48,16 +48,20 @@ class Task(LightningModule, Generic[Network]):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, decaying matrices and filters only, under the schedule of `learning_rate_factor`."""
         options, steps = self.config.optimizer, self.config.steps
-        weights = list(self.network.parameters())
-        groups = [
-            {"params": [w for w in weights if w.ndim >= 2], "weight_decay": options.weight_decay},
-            {"params": [w for w in weights if w.ndim < 2], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.98))
+        optimizer = torch.optim.AdamW(self._groups(), lr=options.rate, betas=(0.9, 0.98))
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_factor(step, options.warmup, steps)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """The weights by how they are optimised."""
+        weights = list(self.network.parameters())
+        decayed = {"weight_decay": self.config.optimizer.weight_decay}
+        return [
+            {"params": [w for w in weights if w.ndim >= 2], **decayed},
+            {"params": [w for w in weights if w.ndim < 2], "weight_decay": 0.0},
+        ]
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         """A step of the optimizer, then one of the running average."""
@@ -106,7 +110,18 @@ class ClassifierTask(Task[ClassifierNetwork]):
         matcher: MatcherNetwork | None = None,
     ) -> None:
         super().__init__(config, network)
+        self.guidance_rate = config.guidance_rate
         self._matcher = (matcher,)  # in a tuple, so that it is no part of the checkpoints
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """As for any network, but for guidance's alpha, which has a rate of its own."""
+        decayed, plain = super()._groups()
+        alpha = self.network.alpha
+        if alpha is None:
+            return [decayed, plain]
+        plain["params"] = [w for w in plain["params"] if w is not alpha]
+        own = {"params": [alpha], "weight_decay": 0.0, "lr": self.guidance_rate}
+        return [decayed, plain, own]
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Float[Tensor, ""]:
         """Loss of one batch: `images`, `present`, `label` and, where views are judged apart, `film_labels`."""
