@@ -9,6 +9,7 @@ which no view shows it are left out.
 
 import argparse
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from crossray.data.fractures import FracturePairs, FractureSampling
-from crossray.data.sample import SampleConfig
+from crossray.data.studies import StudyData
+from crossray.data.studies.simulated import SHOWN, fracture_sampling
 
-SHOWN = 0.1
 COLUMNS = ("file", "study", "patient", "view", "label", "split", "visibility")
 NEW_PHANTOM = 1000
+SIZE = (256, 256)
 
 
 def studies(sampling: FractureSampling, count: int, split: str, out: Path, writer) -> None:
@@ -55,12 +57,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    sample = SampleConfig(look="pacs", thin=2)
-    ct = str(given.ct)
-    learn = FractureSampling(ct=ct, split="train", seed=given.seed, sample=sample)
-    test = FractureSampling(
-        ct=ct, split="val", seed=given.seed, first_phantom=NEW_PHANTOM, sample=sample
-    )
+    data = StudyData(seed=given.seed)
+    learn, test = (
+        replace(fracture_sampling(str(given.ct), split, SIZE, data), first_phantom=first)
+        for split, first in (("train", 0), ("val", NEW_PHANTOM))
+    )  # fmt: skip
     with open(given.out / "index.csv", "w", newline="") as file, torch.inference_mode():
         writer = csv.writer(file)
         writer.writerow(COLUMNS)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from crossray.data.fractures import FracturePairs, FractureSampling
 from crossray.data.lesions import SEEN_MM, broken_lines, lesion_views
 from crossray.data.sample import SampleConfig
+from crossray.data.studies import Case, SimulatedStudies, StudyData
+from crossray.data.studies.simulated import SHOWN
 from crossray.errors import InputError
 from crossray.geometry import Cameras
 from crossray.geometry.views import ViewSampling
@@ -76,6 +78,27 @@ def test_kept_or_made_anew_a_study_is_the_same(pairs):
     assert not torch.equal(back["images"], pairs[0]["images"])
     assert len(pairs) == 4
     assert len(list((pairs.cache / "volumes").iterdir())) == 2
+
+
+def test_studies_to_learn_from(pairs):
+    data = StudyData(views=3, missing=0.5, simulated="cts", source="csv:films.csv")
+    studies = SimulatedStudies(pairs, data)
+    for index in range(4):
+        told, study = studies[index], pairs[index]
+        present, labels = told["present"], told["film_labels"]
+        assert int(present.sum()) == (3 if present.all() else 2)
+        assert not told["images"][~present].any()
+        assert not labels[~present].any()
+        assert told["label"] == labels.max()
+        shown = study["visibility"] > SHOWN
+        for image, label in zip(told["images"][present], labels[present], strict=True):
+            (view,) = [view for view in range(3) if torch.equal(study["images"][view], image)]
+            assert label == shown[view]
+        assert all(torch.equal(value, studies[index][name]) for name, value in told.items())
+    assert {bool(studies[index]["present"].all()) for index in range(4)} == {True, False}
+    known = Case("s", "phantom hand 0", (), label=True)
+    with pytest.raises(InputError, match="phantom hand 0 of cts is a patient of csv:films"):
+        SimulatedStudies(pairs, data, [known])
 
 
 def test_persons_are_chosen_and_nobody_is_refused():

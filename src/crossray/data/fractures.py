@@ -121,6 +121,10 @@ class FracturePairs(Dataset[dict[str, Any]]):
                 "phantom; name others, or set phantoms."
             )
         self._bones: dict[str, Bones | None] = {}
+        self._shown: tuple[int, Tensor] = (
+            -1,
+            torch.empty(0),
+        )  # of the last draw, for the second twin
         kept = replace(config, distinct=0)
         digest = hashlib.sha256(repr(kept).encode()).hexdigest()[:8]
         self._kept = cache / f"fractures-{digest}" if cache and config.distinct else None
@@ -164,9 +168,10 @@ class FracturePairs(Dataset[dict[str, Any]]):
         sample, person = self.config.sample, self.persons[name]
         fracture = draw_fracture(rng, bones, self.config.fracture)
         cameras = sample_cameras(rng, torch.tensor(fracture.center).double(), sample.views)
-        attenuation = bones.volume.attenuation(sample.kev)
-        before = project_thin(attenuation, cameras, sample.thin)
-        views = len(cameras)
+        if self._shown[0] != draw:
+            attenuation = bones.volume.attenuation(sample.kev)
+            self._shown = draw, project_thin(attenuation, cameras, sample.thin)
+        before, views = self._shown[1], len(cameras)
         if not broken:
             return Twin(before, torch.zeros(views, 4), torch.zeros(views), person)
         found = apply_fracture(bones, fracture)

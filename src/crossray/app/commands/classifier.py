@@ -11,13 +11,18 @@ from rich import print as show
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from torch import Tensor
+from torch.utils.data import Dataset
 
 from crossray.app.commands.starting import starting_weights
 from crossray.app.commands.train import data_config, plain
+from crossray.data.fractures import FracturePairs
 from crossray.data.studies import (
     Case,
+    SimulatedStudies,
     StudyData,
     StudyFilms,
+    fracture_sampling,
     read_cases,
     split_cases,
     whole_study,
@@ -98,12 +103,13 @@ def fit(
             f"classifier.image_size={list(form.image_size)}: studies are shown in squares."
         )
     matcher = Matcher.load(config.guide).network if form.guidance else None
-    samples = StudyFilms(parts["train"], form.image_size, data)
+    samples = _samples(parts, form.image_size, data, out / "cache")
     done = fit_classifier(config, samples, out, starting_weights(config.init, form), matcher)
     print(done)
     if done.outcome == "interrupted":
         return done
-    seen = sorted({case.patient for case in parts["train"] + parts["val"]})
+    learned = [] if data.simulated else parts["train"]
+    seen = sorted({case.patient for case in learned + parts["val"]})
     about = {"kind": data.source.partition(":")[0], "sha256": data.sha256, "patients": seen}
     words = {"guide": config.guide, "seen": json_format.dumps(about)}
     add_metadata(done.weights, done.weights, words)
@@ -113,6 +119,16 @@ def fit(
         calibration = fit_reading_calibration(logits, labels).to_json()
         add_metadata(done.weights, done.weights, {"calibration": calibration})
     return done
+
+
+def _samples(
+    parts: dict[str, list[Case]], size: tuple[int, int], data: StudyData, cache: Path
+) -> Dataset[dict[str, Tensor]]:
+    """What is learned from: the training studies, or simulated ones in their place."""
+    if not data.simulated:
+        return StudyFilms(parts["train"], size, data)
+    sampling = fracture_sampling(data.simulated, "train", size, data)
+    return SimulatedStudies(FracturePairs(sampling, cache), data, parts["val"] + parts["test"])
 
 
 def evaluate_classifier(source: str, weights: str, json: Path | None, words: Sequence[str]) -> None:

@@ -2,14 +2,17 @@
 
 from crossray.data.studies.cases import Case, Cases, StudyData, StudyFilm, split_cases
 from crossray.data.studies.films import StudyFilms, whole_study
+from crossray.data.studies.simulated import SimulatedStudies, fracture_sampling
 from crossray.data.studies.sources import read_cases
 
 __all__ = [
     "Case",
     "Cases",
+    "SimulatedStudies",
     "StudyData",
     "StudyFilm",
     "StudyFilms",
+    "fracture_sampling",
     "read_cases",
     "split_cases",
     "whole_study",

@@ -99,6 +99,9 @@ class StudyData:
         test_share: Share of the patients kept for the test, where the set publishes no split.
         folds: For cross-validation: into how many equal parts the patients are dealt; 0 for none.
         fold: Which of them is the test.
+        simulated: Folder of CTs whose training people, with simulated fractures drawn on the fly, are learned from in
+            place of the source's training studies; '' for none. The source calibrates and tests.
+        twins: Different simulated studies of each kind, which come back in new looks; 0 draws endlessly.
     """
 
     source: str = ""
@@ -113,6 +116,8 @@ class StudyData:
     test_share: float = 0.3
     folds: int = 0
     fold: int = 0
+    simulated: str = ""
+    twins: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.views <= 6:
