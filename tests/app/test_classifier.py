@@ -210,3 +210,35 @@ def test_a_small_table(studies, weights, tmp_path, monkeypatch, capsys):
     assert kept.stat().st_mtime_ns == before
     assert cli.run([*words, "--row", "oracle"]) == 2
     assert "Table 3 has no row 'oracle'" in capsys.readouterr().err
+
+
+def test_the_best_row_is_kept(studies, tmp_path, capsys):
+    home = Path(studies.partition(":")[2])
+    with home.open() as file:
+        films = list(csv.DictReader(file))
+    table = tmp_path / "index.csv"
+    with table.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(
+            ["file", "study_id", "view", "patient_id", "laterality", "fracture_visible", "cast", "metal"]
+        )  # fmt: skip
+        for film in films:
+            place = home.parent / film["file"]
+            rows.writerow([place, film["study"], film["view"], film["patient"], "L", film["label"], 0, 0])  # fmt: skip
+    keep, runs = tmp_path / "kept/best.safetensors", tmp_path / "runs"
+    words = [
+        "reproduce", "table3", "--data", f"graz:{table}", "--budget", "quick", "--seeds", "1", "--row", "early",
+        "--row", "late", "--runs", str(runs), "--out", str(tmp_path / "out"), "--keep", str(keep), "run.progress=false",
+    ]  # fmt: skip
+    assert cli.run(words) == 0
+    told = json.loads((tmp_path / "out/table3.json").read_text())
+    assert told["graz_weights"] == keep.as_posix()
+    scores = next(iter(told["sets"].values()))["rows"]
+    assert told["graz_row"] == max(scores, key=lambda row: scores[row]["auc"][0])
+    (whole,) = runs.rglob(f"{told['graz_row']}-all/classifier.safetensors")
+    assert keep.stat().st_size < 0.8 * whole.stat().st_size
+    _, words = load_network(keep, ClassifierNetwork)
+    assert len(json.loads(words["seen"])["patients"]) == 40
+    assert set(json.loads(words["calibration"])) == {"scale", "offset"}
+    assert evaluate(keep, f"graz:{table}") == 2
+    assert "have seen every patient" in capsys.readouterr().err
