@@ -121,10 +121,7 @@ class FracturePairs(Dataset[dict[str, Any]]):
                 "phantom; name others, or set phantoms."
             )
         self._bones: dict[str, Bones | None] = {}
-        self._shown: tuple[int, Tensor] = (
-            -1,
-            torch.empty(0),
-        )  # of the last draw, for the second twin
+        self._before = -1, torch.empty(0)  # the last draw and its intact lines, for the second twin
         kept = replace(config, distinct=0)
         digest = hashlib.sha256(repr(kept).encode()).hexdigest()[:8]
         self._kept = cache / f"fractures-{digest}" if cache and config.distinct else None
@@ -168,10 +165,10 @@ class FracturePairs(Dataset[dict[str, Any]]):
         sample, person = self.config.sample, self.persons[name]
         fracture = draw_fracture(rng, bones, self.config.fracture)
         cameras = sample_cameras(rng, torch.tensor(fracture.center).double(), sample.views)
-        if self._shown[0] != draw:
+        if self._before[0] != draw:
             attenuation = bones.volume.attenuation(sample.kev)
-            self._shown = draw, project_thin(attenuation, cameras, sample.thin)
-        before, views = self._shown[1], len(cameras)
+            self._before = draw, project_thin(attenuation, cameras, sample.thin)
+        before, views = self._before[1], len(cameras)
         if not broken:
             return Twin(before, torch.zeros(views, 4), torch.zeros(views), person)
         found = apply_fracture(bones, fracture)
