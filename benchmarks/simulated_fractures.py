@@ -1,10 +1,10 @@
 """SIMULATED fractures as a set of studies for `csv:`: two views each, of half of which a bone is broken.
 
-    .venv/bin/python benchmarks/simulated_fractures.py --ct DIR --studies 400 --tests 200 --out DIR
+    .venv/bin/python benchmarks/simulated_fractures.py --ct DIR --visible 0.45 --studies 364 --tests 168 --out DIR
 
 Studies come in twins that nothing but the fracture tells apart. `train` are people and phantoms the bundled matcher was
-trained on, `test` are others. A film's label is whether the fracture shows on it (visibility above SHOWN); twins of
-which no view shows it are left out.
+trained on, `test` are others. A film's label is whether the fracture shows on it (visibility above SHOWN); twins whose
+best view shows it less than `--visible` are left out.
 """
 
 import argparse
@@ -26,14 +26,16 @@ NEW_PHANTOM = 1000
 SIZE = (256, 256)
 
 
-def studies(sampling: FractureSampling, count: int, split: str, out: Path, writer) -> None:
+def studies(
+    sampling: FractureSampling, count: int, visible: float, split: str, out: Path, writer
+) -> None:
     """Write so many studies, as twins."""
     source, written, draw = FracturePairs(sampling, out / "cache"), 0, 0
     bar = tqdm(total=count, desc=split)
     while written < count:
         twins = [source[2 * draw], source[2 * draw + 1]]
         draw += 1
-        if max(twins[1]["visibility"]) <= SHOWN:
+        if max(twins[1]["visibility"]) <= visible:
             continue
         for twin in twins:
             study = f"{split}-{draw:04d}-{twin['label']}"
@@ -53,6 +55,7 @@ def main() -> None:
     parser.add_argument("--ct", type=Path, required=True)
     parser.add_argument("--studies", type=int, default=400)
     parser.add_argument("--tests", type=int, default=200)
+    parser.add_argument("--visible", type=float, default=SHOWN)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
@@ -65,8 +68,8 @@ def main() -> None:
     with open(given.out / "index.csv", "w", newline="") as file, torch.inference_mode():
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        studies(learn, given.studies, "train", given.out, writer)
-        studies(test, given.tests, "test", given.out, writer)
+        studies(learn, given.studies, given.visible, "train", given.out, writer)
+        studies(test, given.tests, given.visible, "test", given.out, writer)
     print(f"{given.studies + given.tests} studies: {given.out / 'index.csv'}")
 
 

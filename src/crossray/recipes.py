@@ -243,9 +243,9 @@ class ReadingBudget:
 
     Args:
         preset: Size of the networks.
-        steps: Steps of the optimizer.
+        steps: Steps of the optimizer in a fold.
         batch: Studies a step.
-        folds: Of the cross-validation, where a set publishes no split.
+        folds: Of the cross-validation; a set that publishes its split is trained on once, for the steps of all folds.
     """
 
     preset: str

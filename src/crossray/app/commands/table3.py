@@ -112,13 +112,16 @@ def _trainings(
     plan: Plan, name: str, source: str, seed: int
 ) -> Iterator[tuple[Path, dict[str, list[Case]], ClassifierTrainConfig, StudyData]]:
     """A row's trainings from one seed: one a fold, or the one of a published split. The split is that of all rows."""
-    recipe = TABLE3[name].recipe(plan.budget, plan.matcher)
-    shared = [f"seed={seed}", *plan.words]
+    budget = plan.budget
+    recipe, shared = TABLE3[name].recipe(budget, plan.matcher), [f"seed={seed}", *plan.words]
     config, cases, data = resolved(recipe, source, shared)
     published = any(case.split for case in cases)
-    for fold in range(1 if published else plan.budget.folds):
+    if published:
+        whole = f"steps={budget.steps * budget.folds}"
+        config, cases, data = resolved(recipe, source, [whole, *shared])
+    for fold in range(1 if published else budget.folds):
         if not published:
-            dealt = [f"data.folds={plan.budget.folds}", f"data.fold={fold}"]
+            dealt = [f"data.folds={budget.folds}", f"data.fold={fold}"]
             config, cases, data = resolved(recipe, source, [*shared, *dealt])
         run = plan.runs / _name(source) / f"{name}-{seed}-{fold}"
         yield run, split_cases(cases, data), config, data
