@@ -69,6 +69,17 @@ def test_a_run_leaves_its_files(whole):
     assert metadata["step"] == "8"
 
 
+def test_waiting_for_samples_is_told(config, noise, tmp_path):
+    def slow(number, sample):
+        time.sleep(0.2)
+        return sample
+
+    fit_matcher(config.changed(["steps=4"]), noise(slow), tmp_path)
+    waited = [float(row["waiting"]) * float(row["seconds"]) for row in rows(tmp_path)]
+    assert sum(waited) == pytest.approx(0.2 * 4 * config.batch, rel=0.2)
+    assert all(0 < float(row["waiting"]) < 1 for row in rows(tmp_path))
+
+
 def test_it_learns(config, noise, tmp_path):
     options = ["steps=60", "optimizer.average=0", "run.log_every=10", "matcher.head=scaled_cosine"]
     always = noise()[0]

@@ -186,7 +186,14 @@ class Recorder(Callback):
         self.stop = False  # set from outside: end after the step at hand
         self.losses: list[Tensor] = []
         self.count = 0
-        self.since = time.perf_counter()
+        self.waited = 0.0
+        self.since = self.ended = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: dict[str, Tensor], batch_idx: int
+    ) -> None:
+        """Note how long the batch was waited for."""
+        self.waited += time.perf_counter() - self.ended
 
     def on_train_batch_end(
         self,
@@ -211,6 +218,7 @@ class Recorder(Callback):
             stop = stop or stale(self.folder.judged(), self.config.patience)
         trainer.should_stop = stop
         self.bar.update()
+        self.ended = time.perf_counter()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -233,12 +241,13 @@ class Recorder(Callback):
             "learning_rate": rate,
             self.folder.columns[3]: round(speed, 2),
             "seconds": round(seconds, 3),
+            "waiting": round(self.waited / seconds, 3),
         }
         if trainer.is_global_zero:
             self.folder.add_metrics(row)
         told = {"loss": f"{loss:.4g}", f"{self.folder.unit}_per_s": f"{speed:.1f}"}
         self.bar.set_postfix(told, refresh=False)
-        self.losses, self.count, self.since = [], 0, time.perf_counter()
+        self.losses, self.count, self.waited, self.since = [], 0, 0.0, time.perf_counter()
 
     def keep(self, task: Task[Any], step: int) -> None:
         """Write the weights, unless a judge liked earlier ones as well; then note what it said of these."""

@@ -36,8 +36,8 @@ class RunFolder:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Of the curve."""
-        return ("step", "loss", "learning_rate", f"{self.unit}_per_second", "seconds")
+        """Of the curve; `waiting` is the share of the seconds in which the next samples were waited for."""
+        return ("step", "loss", "learning_rate", f"{self.unit}_per_second", "seconds", "waiting")
 
     @property
     def config(self) -> Path:
