@@ -236,9 +236,7 @@ def _draw_rows(panel: "Axes", table: ReadingTable, score: str, chance: float) ->
     panel.axvline(chance, color="#999999", ls=":")
     panel.set_yticks(range(len(table.rows)), [row.title for row in table.rows.values()])
     panel.set_ylim(len(table.rows) - 0.5, -0.5)
-    panel.set_xlabel(
-        f"{score}, 95 % interval" + ("; diamonds: published, MURA" if score == "kappa" else "")
-    )
+    panel.set_xlabel(score + ("; diamonds: published, MURA" if score == "kappa" else ", 95 % interval"))  # fmt: skip
 
 
 def _interval(drawn: Float[np.ndarray, " draw"]) -> Interval:
