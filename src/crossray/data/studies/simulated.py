@@ -51,7 +51,7 @@ class SimulatedStudies(Dataset[dict[str, Tensor]]):
         shared = set(pairs.persons.values()) & {case.patient for case in tested}
         if shared:
             raise InputError(
-                f"{min(shared)} of {data.simulated} is a patient of {data.source} too; calibrate and test on other people "
+                f"{min(shared)} of {data.simulated} is a patient of {data.source} too; calibrate and test on others "
                 "(data.val_share=0 calibrates on none)."
             )
 
