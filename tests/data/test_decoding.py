@@ -134,7 +134,7 @@ def damages(draw):
     name = draw(st.sampled_from(sorted(set(SEEDS) - {"jls"})))  # CharLS may take long to give up
     content = bytearray(SEEDS[name])
     for _ in range(draw(st.integers(1, 5))):
-        at = draw(st.integers(0, len(content) - 1))
+        at = draw(st.integers(0, len(content)))
         length = draw(st.integers(0, 8))
         content[at : at + length] = draw(st.binary(max_size=8) | st.just(b"\xff\xff\xff\x7f"))
         if draw(st.integers(0, 7)) == 0:
