@@ -72,6 +72,16 @@ def test_resumed_ends_with_the_same_weights(tmp_path, matcher):
         fit_classifier(CONFIG.changed(["classifier.layers=2"]), Noise(), whole)
 
 
+def test_weights_of_a_stopped_run_say_whom_they_learned_from(tmp_path, matcher):
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit_classifier(
+            CONFIG, Noise(failing=10), tmp_path, matcher=matcher, about={"seen": "patient 1"}
+        )
+    _, metadata = load_network(tmp_path / "classifier.safetensors", ClassifierNetwork)
+    assert (metadata["seen"], metadata["step"]) == ("patient 1", "3")
+    assert metadata["recipe"] == CONFIG.to_yaml()
+
+
 def test_alpha_has_a_rate_of_its_own(tmp_path, matcher):
     words = ["steps=1", "optimizer.rate=1e-12", "optimizer.average=0", "guidance_rate=0.2"]
     fit_classifier(CONFIG.changed(words), Noise(), tmp_path, matcher=matcher)

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +98,7 @@ def fit_classifier(
     out: Path,
     weights: dict[str, Tensor] | None = None,
     matcher: MatcherNetwork | None = None,
+    about: Mapping[str, str] = {},
 ) -> FitReport:
     """Train a classifier, or go on training it.
 
@@ -108,6 +109,7 @@ def fit_classifier(
         out: Folder of the run: config.yaml, last.ckpt, classifier.safetensors, metrics.csv.
         weights: Begun with where name and shape are the classifier's; those of `config.init`.
         matcher: Guides the classifier, where its form asks for guidance; `config.guide`.
+        about: Words kept with the weights from the first checkpoint on, such as whom they learn from.
 
     Returns:
         How it ended. Ctrl-C ends it after the step at hand, with a checkpoint.
@@ -121,7 +123,8 @@ def fit_classifier(
         carry_over(network, weights or {})
         return ClassifierTask(config, network, matcher)
 
-    return _fit(config, RunFolder(Path(out), "classifier", "studies"), dataset, task)
+    folder = RunFolder(Path(out), "classifier", "studies")
+    return _fit(config, folder, dataset, task, about=about)
 
 
 def _fit(
@@ -130,6 +133,7 @@ def _fit(
     dataset: Dataset[dict[str, Tensor]],
     make: Callable[[], Task[Any]],
     judge: Judge | None = None,
+    about: Mapping[str, str] = {},
 ) -> FitReport:
     """Carry out a run; its task is made once the random numbers are seeded."""
     if config.batch % config.devices:
@@ -142,7 +146,7 @@ def _fit(
     with _quiet():
         seed_everything(config.seed, verbose=False)
         task = make()
-        recorder = Recorder(config, folder, done, judge)
+        recorder = Recorder(config, folder, done, judge, about)
         if judge is not None and not folder.judged():
             recorder.keep(task, 0)
         trainer = _trainer(config, folder, recorder)
@@ -168,12 +172,19 @@ class Recorder(Callback):
         folder: Where it writes.
         done: Steps done before.
         judge: As for `fit_matcher`.
+        about: As for `fit_classifier`.
     """
 
     def __init__(
-        self, config: Training, folder: RunFolder, done: int, judge: Judge | None = None
+        self,
+        config: Training,
+        folder: RunFolder,
+        done: int,
+        judge: Judge | None = None,
+        about: Mapping[str, str] = {},
     ) -> None:
         self.judge = judge
+        self.about = {**about, "recipe": config.to_yaml()}
         self.config = config
         self.folder = folder
         self.bar = tqdm(
@@ -257,8 +268,7 @@ class Recorder(Callback):
             score = self.judge(network.eval())
             network.train(mode)
         if not before or score > max(before):
-            about = {"step": str(step), "recipe": self.config.to_yaml()}
-            save_network(self.folder.weights, network, about)
+            save_network(self.folder.weights, network, {**self.about, "step": str(step)})
         if self.judge is not None:
             self.folder.add_judgement(step, score)
 
