@@ -118,6 +118,15 @@ def test_chance_that_a_pair_is_stronger_than_a_stranger():
     assert related_auroc(own, "another person") == 1.0
 
 
+def test_patches_beside_their_film_do_not_weaken_a_pair():
+    matrix = torch.tensor([[0.8, 0.2], [0.1, 0.6]])
+    assert strength(matrix) == pytest.approx(0.7)
+    wide = torch.zeros(5, 4)
+    wide[1:3, 2:] = matrix
+    assert strength(wide) == pytest.approx(0.7)
+    assert strength(torch.zeros(3, 3)) == 0.0
+
+
 def test_it_survives_the_metadata(pairs):
     fitted = fit_calibration(pairs)
     assert Calibration.from_json(fitted.to_json()) == fitted

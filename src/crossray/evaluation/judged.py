@@ -73,9 +73,13 @@ class JudgedPair:
         return said[asked], true[asked]
 
 
-def strength(matrix: Float[Tensor, "patch patch"]) -> float:
-    """How much two views have in common: the mean over all patches of their best match."""
-    return ((matrix.amax(0).mean() + matrix.amax(1).mean()) / 2).item()
+def strength(matrix: Float[Tensor, "patch other_patch"]) -> float:
+    """How much two views have in common: the mean over all patches of their best match.
+
+    Patches that match nothing at all lie beside their film or where it is bare, and are left out.
+    """
+    best = (matrix.amax(0), matrix.amax(1))
+    return (sum(each.sum() / (each > 0).sum().clamp(min=1) for each in best) / 2).item()
 
 
 def judged(
