@@ -3,8 +3,12 @@
 import json
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 from crossray.app import cli
+from crossray.app.commands.finetune import labelled_ap
+from crossray.data.labelled import LabelledPair
 from crossray.models.storage import load_network
 
 pytestmark = pytest.mark.usefixtures("coarse_phantoms")
@@ -33,6 +37,24 @@ def test_finetune(capfd, tmp_path, labels, weights):
     assert "sha256" in metadata["recipe"]
     assert run(*command, *options) == 0  # finished before
     assert "already finished" in capfd.readouterr().out
+
+
+class Elsewhere(nn.Module):
+    """Weights on a device that computes nothing; it answers on the CPU, and takes images where it lies alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, device="meta"))
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert images.device == self.weight.device
+        return torch.eye(4).expand(len(images), 2, 2, 4, 4)
+
+
+def test_the_judge_asks_a_network_where_it_is():
+    known = torch.ones(2, 2, 4, 4, dtype=torch.bool)
+    pair = LabelledPair(torch.zeros(2, 8, 8), torch.eye(4).expand(2, 2, 4, 4), known)
+    assert labelled_ap(Elsewhere(), [("ann", "knee", pair)]) == 1
 
 
 def test_boxes_are_scored_without_hits(capfd, tmp_path, labels, weights):

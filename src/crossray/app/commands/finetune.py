@@ -14,6 +14,7 @@ from rich import print as show
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from torch import nn
 
 from crossray.app.commands.evaluate import benches, position_prior, sample_config
 from crossray.app.commands.films import square_matcher
@@ -24,7 +25,7 @@ from crossray.errors import InputError
 from crossray.evaluation.hits import BEST, HitReport, band_hits
 from crossray.evaluation.metrics import PositionPrior, bootstrap_difference
 from crossray.evaluation.run import LabelledSample, MatcherReport, Tally, null_for_nan
-from crossray.evaluation.slope import Predict, slope
+from crossray.evaluation.slope import slope
 from crossray.evaluation.tables import score, with_interval
 from crossray.files import sha256, written_whole
 from crossray.matching import Matcher
@@ -75,10 +76,11 @@ def teach_itself(unlabelled: Path, init: str, out: Path, words: list[str]) -> No
     print(fit_matcher(config, SelfTaught(agreed, size, form.patch, config.seed), out))
 
 
-def labelled_ap(predict: Predict, pairs: Sequence[LabelledSample]) -> float:
-    """Average precision over the labelled pairs of patches of whole films."""
+def labelled_ap(network: nn.Module, pairs: Sequence[LabelledSample]) -> float:
+    """Average precision over the labelled pairs of patches of whole films, wherever the network is."""
+    device = next(network.parameters()).device
     with torch.inference_mode():
-        return Tally.of(predict, pairs).pooled.scores.compute().ap
+        return Tally.of(lambda images: network(images.to(device)), pairs).pooled.scores.compute().ap
 
 
 def _compare(
