@@ -1,5 +1,6 @@
 """Encodings of DICOM: the same pixels out of each, and nothing that damaged or hostile files could do."""
 
+import base64
 import io
 import struct
 import tracemalloc
@@ -16,6 +17,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGLSLossless,
@@ -27,6 +29,14 @@ from crossray.data.radiographs import read_radiograph
 from crossray.errors import InputError
 
 ENCODINGS = {"rle": RLELossless, "j2k": JPEG2000Lossless, "jls": JPEGLSLossless}
+
+HTJ2K = base64.b64decode(
+    "/0//UQApQAAAAAAIAAAACAAAAAAAAAAAAAACAAAAAgAAAAAAAAAAAAABDwEB/1AACAACAAAADP9SAAwAAgABAAUE"
+    "BEAB/1wAEyCQmJigmJigmJigmJiYkJCY/2QAFwABT3BlbkpQSCBWZXIgMC4xNC4wLv+QAAoAAAAAAFQAAf+TwAAT"
+    "AN/+BQd0AAAAwAAJYAAEoP4AB3QA/gGHdADAAAlgAATA7gDCdAD6+gBDVADAABPAABUgJPmgp0J1AG7XdcAQgey2"
+    "AP/Z"
+)
+"""8 x 8 pixels, 0, 7, 14 and so on, by OpenJPH; nothing at hand writes this."""
 
 
 def film() -> np.ndarray:
@@ -86,17 +96,55 @@ def test_the_same_pixels_out_of_every_encoding(tmp_path, name):
     assert torch.equal(a, raw)
 
 
-def test_jpeg_baseline(tmp_path):
+def encapsulated(path, syntax: str, *streams: bytes, **fields) -> None:
+    """The raw film's header about other streams."""
     dataset = pydicom.dcmread(io.BytesIO(SEEDS["raw"]))
-    dataset.BitsAllocated = dataset.BitsStored = 8
-    dataset.HighBit = 7
-    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
-    dataset.PixelData = encapsulate([SEEDS["jpeg"]])
+    for name, value in fields.items():
+        setattr(dataset, name, value)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.PixelData = encapsulate(list(streams))
     dataset["PixelData"].VR = "OB"
-    dataset.save_as(tmp_path / "a.dcm")
+    dataset.save_as(path)
+
+
+def test_jpeg_baseline(tmp_path):
+    depth = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+    encapsulated(tmp_path / "a.dcm", JPEGBaseline8Bit, SEEDS["jpeg"], **depth)
     (tmp_path / "a.jpeg").write_bytes(SEEDS["jpeg"])
     a, plain = (read_radiograph(tmp_path / f"a.{suffix}").pixels for suffix in ("dcm", "jpeg"))
     assert torch.equal(a, plain)
+
+
+def test_high_throughput_jpeg_2000(tmp_path):
+    encapsulated(tmp_path / "a.dcm", HTJ2KLossless, HTJ2K, Rows=8, Columns=8)
+    pixels = read_radiograph(tmp_path / "a.dcm").pixels
+    assert torch.allclose(pixels, torch.arange(64.0).view(8, 8) / 63)
+    hostile = bytearray(HTJ2K)
+    struct.pack_into(">II", hostile, 8, 60_000, 60_000)
+    encapsulated(tmp_path / "a.dcm", HTJ2KLossless, bytes(hostile), Rows=8, Columns=8)
+    assert "8 x 8 pixels and its image 60000 x 60000" in refusal(tmp_path / "a.dcm")
+
+
+def test_several_frames_of_a_stream_are_refused(tmp_path):
+    encapsulated(tmp_path / "a.dcm", HTJ2KLossless, *3 * [HTJ2K], Rows=8, Columns=8)
+    assert "holds 3 frames" in refusal(tmp_path / "a.dcm")
+
+
+def test_an_offset_table_leads_to_no_other_stream(tmp_path):
+    """What is checked is what is decoded: the first, whatever the tables of offsets say."""
+    dataset = pydicom.dcmread(io.BytesIO(SEEDS["raw"]))
+    dataset.file_meta.TransferSyntaxUID = HTJ2KLossless
+    dataset.Rows = dataset.Columns = 8
+    hostile = bytearray(HTJ2K)
+    struct.pack_into(">II", hostile, 8, 60_000, 60_000)
+    dataset.PixelData = encapsulate([HTJ2K, bytes(hostile)], has_bot=False)
+    dataset["PixelData"].VR = "OB"
+    at, length = 8 + len(HTJ2K) + len(HTJ2K) % 2, len(HTJ2K)
+    dataset.ExtendedOffsetTable = struct.pack("<Q", at)
+    dataset.ExtendedOffsetTableLengths = struct.pack("<Q", length)
+    dataset.save_as(tmp_path / "a.dcm")
+    pixels = read_radiograph(tmp_path / "a.dcm").pixels
+    assert torch.allclose(pixels, torch.arange(64.0).view(8, 8) / 63)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +173,11 @@ def test_a_deflated_file_is_read_and_a_bomb_is_not(tmp_path, monkeypatch):
     bomb.save_as(path)
     assert path.stat().st_size < 10_000
     monkeypatch.setattr(decoding, "MAX_PIXELS", 30_000)
+    assert "inflates to more than any radiograph" in refusal(path)
+    whole = path.read_bytes()  # and one whose header never ends, and one without a preamble
+    path.write_bytes(whole[:140] + struct.pack("<I", 2**31) + whole[144:])
+    assert "inflates to more than any radiograph" in refusal(path)
+    path.write_bytes(whole[132:])
     assert "inflates to more than any radiograph" in refusal(path)
 
 

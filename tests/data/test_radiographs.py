@@ -2,6 +2,7 @@
 
 import csv
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -189,13 +190,53 @@ def test_several_frames_are_refused(tmp_path):
     assert "2 frames" in refusal(write_dicom(tmp_path / "cine.dcm", RAMP, NumberOfFrames=2))
 
 
+def test_more_pixels_than_one_frame_are_refused(tmp_path):
+    for frames, fields in ((4, {}), (2, {"NumberOfFrames": 1})):
+        content = RAMP.astype("<u2").tobytes() * frames
+        path = write_dicom(tmp_path / "a.dcm", RAMP, PixelData=content, **fields)
+        assert "several frames" in refusal(path)
+    cube = RAMP[:3, :3]  # three frames that look like three colours
+    content = cube.astype("<u2").tobytes() * 3
+    assert "several frames" in refusal(write_dicom(tmp_path / "b.dcm", cube, PixelData=content))
+
+
+def test_a_palette_is_refused(tmp_path):
+    fields = {"PhotometricInterpretation": "PALETTE COLOR"}
+    assert "by a palette" in refusal(write_dicom(tmp_path / "a.dcm", RAMP, **fields))
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_a_tiff_whose_white_is_zero_is_turned_over(tmp_path, depth):
+    values = (RAMP // 8).astype(depth)
+    Image.fromarray(values).save(tmp_path / "a.tiff")
+    plain = read_radiograph(tmp_path / "a.tiff").pixels
+    entry = struct.pack("<HHI", 262, 3, 1)
+    content = (tmp_path / "a.tiff").read_bytes()
+    assert entry + b"\1" in content
+    (tmp_path / "a.tiff").write_bytes(content.replace(entry + b"\1", entry + b"\0"))
+    assert torch.allclose(read_radiograph(tmp_path / "a.tiff").pixels, 1 - plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["EPS", "GIF", "BMP"])
+def test_other_pictures_are_refused_whatever_their_name(tmp_path, form):
+    Image.fromarray((RAMP // 8).astype(np.uint8)).save(tmp_path / "film.png", form)
+    assert "is not an image" in refusal(tmp_path / "film.png")
+
+
+def test_a_large_tile_is_refused_before_it_is_decoded(tmp_path):
+    """A TIFF of 64 x 64 pixels, deflated, in one tile."""
+    tags = {256: 64, 257: 64, 258: 8, 259: 8, 262: 1, 322: 32768, 323: 65000, 324: 200, 325: 9}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    header = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    (tmp_path / "a.tiff").write_bytes((header + entries).ljust(200, b"\0") + zlib.compress(b"\0"))
+    assert "32768 x 65000" in refusal(tmp_path / "a.tiff")
+
+
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path):
     for name, size in {"large.png": (12_000, 9_000), "huge.png": (60_000, 60_000)}.items():
         header = struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 0)
         chunk = b"IHDR" + header
         png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk
-        import zlib
-
         png += struct.pack(">I", zlib.crc32(chunk)) + struct.pack(">I", 0) + b"IDAT" + b"\0" * 64
         (tmp_path / name).write_bytes(png)
         assert "100 megapixels" in refusal(tmp_path / name)

@@ -5,6 +5,7 @@ decode most encodings, but ends the whole process on some damaged ones, so it is
 CharLS (JPEG-LS) may take half a minute to give up.
 """
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -20,14 +21,20 @@ if TYPE_CHECKING:
 MAX_PIXELS = 100_000_000
 """Images beyond 100 megapixels are refused before they are decoded: no radiograph is that large."""
 
+_RLE = "1.2.840.10008.1.2.5"
 _DECODERS = {
+    _RLE: "pydicom",
     "1.2.840.10008.1.2.4.50": "pillow",  # JPEG Baseline
+    "1.2.840.10008.1.2.4.51": "pillow",  # JPEG Extended, of 8 bits alone
     "1.2.840.10008.1.2.4.57": "gdcm",  # JPEG Lossless
     "1.2.840.10008.1.2.4.70": "gdcm",
     "1.2.840.10008.1.2.4.80": "pyjpegls",
     "1.2.840.10008.1.2.4.81": "pyjpegls",
     "1.2.840.10008.1.2.4.90": "pylibjpeg",  # JPEG 2000
     "1.2.840.10008.1.2.4.91": "pylibjpeg",
+    "1.2.840.10008.1.2.4.201": "pylibjpeg",  # High-Throughput JPEG 2000
+    "1.2.840.10008.1.2.4.202": "pylibjpeg",
+    "1.2.840.10008.1.2.4.203": "pylibjpeg",
 }
 _SMALL_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xF7}  # markers of JPEG and JPEG-LS that tell the size
 _DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -41,26 +48,32 @@ def decode(dataset: "Dataset", path: Path) -> np.ndarray:
         path: Its file, for messages.
 
     Raises:
-        InputError: An encoding without a decoder, or a stream of another size than the file says. What else decoders
-            raise on damaged streams is left to the caller.
+        InputError: An encoding without a decoder, several frames, or a stream of another size than the file says.
+            What else decoders raise on damaged streams is left to the caller.
     """
-    from pydicom.encaps import get_frame
+    from pydicom.encaps import generate_frames
     from pydicom.pixels.utils import pixel_array
 
     syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
     if syntax is None or not syntax.is_compressed or syntax == _DEFLATED:
         return dataset.pixel_array
+    for table in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+        dataset.pop(table, None)  # else the decoder may look at another stream than was checked
+    rows, columns = dataset.Rows, dataset.Columns
     try:
-        if (decoder := _DECODERS.get(str(syntax))) is None:
-            return dataset.pixel_array
-        rows, columns = _stream_size(get_frame(dataset.PixelData, 0, number_of_frames=1))
-        if (rows, columns) == (dataset.Rows, dataset.Columns):
+        decoder = _DECODERS[str(syntax)]
+        stream, *more = generate_frames(dataset.PixelData, number_of_frames=1)
+        if syntax != _RLE:
+            rows, columns = _stream_size(stream)
+        if not more and (rows, columns) == (dataset.Rows, dataset.Columns):
             return pixel_array(dataset, decoding_plugin=decoder)
     except Exception as error:
         raise InputError(
             f"{path} is encoded as {syntax.name} and cannot be decoded here; convert it to an uncompressed or"
             " losslessly compressed transfer syntax (for example with gdcmconv --raw or dcmdjpeg)."
         ) from error
+    if more:
+        raise InputError(f"{path} holds {1 + len(more)} frames; give one still image a view.")
     raise InputError(
         f"{path} is damaged: its header says {dataset.Rows} x {dataset.Columns} pixels and its image"
         f" {rows} x {columns}; copy or export it again."
@@ -84,24 +97,25 @@ def _stream_size(stream: bytes) -> tuple[int, int]:
     raise ValueError("the stream does not tell its size")
 
 
-def check_inflated(path: Path) -> None:
-    """Refuse a deflated file that would fill the memory.
+class DicomFile(io.BufferedReader):
+    """A file for pydicom, which reads the rest of one, without saying how much, to inflate it; a bomb is refused then.
 
     Raises:
         InputError: It holds more than any radiograph.
     """
-    from pydicom.errors import InvalidDicomError
-    from pydicom.filereader import read_file_meta_info
 
-    try:
-        meta = read_file_meta_info(path)
-    except InvalidDicomError:  # of old files, which are never deflated
-        return
-    if meta.get("TransferSyntaxUID") != _DEFLATED:
-        return
-    with path.open("rb") as file:
-        file.seek(128 + 4 + 12 + meta.FileMetaInformationGroupLength)
-        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-        inflate.decompress(file.read(), 3 * MAX_PIXELS)
-    if inflate.unconsumed_tail:
-        raise InputError(f"{path} inflates to more than any radiograph; export it uncompressed.")
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self.path = path
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """See io.BufferedReader."""
+        content = super().read(size)
+        if size is None or size < 0:
+            inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+            inflate.decompress(content, 3 * MAX_PIXELS)
+            if inflate.unconsumed_tail:
+                raise InputError(
+                    f"{self.path} inflates to more than any radiograph; export it uncompressed."
+                )
+        return content

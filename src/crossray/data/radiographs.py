@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from crossray.data.decoding import MAX_PIXELS, check_inflated, decode
+from crossray.data.decoding import MAX_PIXELS, DicomFile, decode
 from crossray.errors import InputError
 from crossray.geometry.dicom import PixelKind, read_geometry
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _DICOM_SUFFIXES = {".dcm", ".dicom", ".dic", ".ima"}
+_PICTURES = ("PNG", "JPEG", "TIFF")  # pillow would start programs for some of the others
+_INTERPRETATION, _TILE_WIDTH, _TILE_LENGTH = 262, 322, 323  # tags of TIFF; 0 is white
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,11 +109,15 @@ def _read_picture(path: Path) -> np.ndarray:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")  # pillow warns of what is refused below in our own words
         try:
-            image = stack.enter_context(Image.open(path))
+            image = stack.enter_context(Image.open(path, formats=_PICTURES))
             _check_size(path, image.width, image.height, getattr(image, "n_frames", 1))
+            tags = getattr(image, "tag_v2", {})  # of a TIFF
+            _check_size(path, tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0), 1)
             deep = image.mode in {"F", "I"} or image.mode.startswith("I;16")
             grey = image if deep else image.convert("L")
-            return np.asarray(ImageOps.exif_transpose(grey))
+            values = np.asarray(ImageOps.exif_transpose(grey))
+            # pillow turns 8 bits over itself
+            return -values.astype(np.float64) if deep and tags.get(_INTERPRETATION) == 0 else values
         except InputError:
             raise
         except UnidentifiedImageError:
@@ -131,8 +137,8 @@ def _read_dicom(path: Path) -> Radiograph:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # header details that do not matter to the image
         try:
-            check_inflated(path)
-            dataset = pydicom.dcmread(path, force=True)
+            with DicomFile(path) as file:
+                dataset = pydicom.dcmread(file, force=True)
             values = _displayed(dataset, path)
         except InputError:
             raise
@@ -158,7 +164,12 @@ def _displayed(dataset: "Dataset", path: Path) -> np.ndarray:
             f"{path} is no DICOM image (it holds no pixels); name the image file of this view."
         )
     _check_size(path, dataset.Columns, dataset.Rows, int(dataset.get("NumberOfFrames") or 1))
+    if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
+        raise InputError(f"{path} is coloured by a palette; export it in grey.")
     stored = decode(dataset, path)
+    colour = (3,) if dataset.get("SamplesPerPixel") == 3 else ()
+    if stored.shape != (dataset.Rows, dataset.Columns, *colour):
+        raise InputError(f"{path} holds several frames; give one still image a view.")
     if stored.ndim == 3:
         return _grey(stored)
     values = apply_modality_lut(stored, dataset)
