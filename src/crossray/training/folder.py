@@ -82,7 +82,8 @@ class RunFolder:
             raise InputError(
                 f"{self.path} cannot hold a run ({error.strerror}); name a folder with --out."
             ) from error
-        if self.config.is_file():
+        begun = self.checkpoint.is_file() or self.weights.is_file()  # else its start failed
+        if begun and self.config.is_file():
             changes = differences(load_config(self.config, type(config)), config)
             if changes:
                 listed = "; ".join(changes[:5])
