@@ -95,6 +95,7 @@ def test_resumed_ends_with_the_same_weights(config, noise, whole, tmp_path):
     assert (report.outcome, report.steps) == ("finished", 8)
     assert same(weights(tmp_path), weights(whole))
     assert [int(row["step"]) for row in rows(tmp_path)] == [2, 4, 6, 8]
+    assert [row["loss"] for row in rows(tmp_path)] == [row["loss"] for row in rows(whole)]
 
 
 def test_control_c_leaves_a_checkpoint_and_resumes(config, noise, whole, tmp_path):
@@ -124,6 +125,22 @@ def test_finished_run_says_so(config, noise, whole):
 def test_folder_of_another_run_is_refused(config, noise, whole):
     with pytest.raises(InputError, match=r"another run \(batch: 2 -> 3\)"):
         fit_matcher(config.changed(["batch=3"]), noise(), whole)
+
+
+def test_a_failed_start_leaves_the_folder_free(config, noise, whole, tmp_path):
+    with pytest.raises(InputError, match="There is no weights file"):
+        fit_matcher(config.changed(["init=missing.safetensors"]), noise(), tmp_path)
+    assert fit_matcher(config, noise(), tmp_path).outcome == "finished"
+    assert same(weights(tmp_path), weights(whole))
+
+
+def test_a_run_judged_at_its_start_goes_on(config, noise, tmp_path):
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit_matcher(config, noise(at(0, power_cut)), tmp_path, best_at(99))
+    with pytest.raises(InputError, match="another run"):
+        fit_matcher(config.changed(["batch=3"]), noise(), tmp_path, best_at(99))
+    assert fit_matcher(config, noise(), tmp_path, best_at(99)).outcome == "finished"
+    assert list(judgements(tmp_path)) == [0, 3, 6, 8]
 
 
 def test_broken_checkpoint_is_refused(config, noise, whole, tmp_path):

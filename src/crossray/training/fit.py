@@ -195,10 +195,21 @@ class Recorder(Callback):
             disable=not (config.run.progress and getattr(rank_zero_only, "rank", 0) == 0),
         )
         self.stop = False  # set from outside: end after the step at hand
-        self.losses: list[Tensor] = []
-        self.count = 0
+        self.loss, self.steps, self.count = torch.zeros(()), 0, 0  # sums since the last row
         self.waited = 0.0
         self.since = self.ended = time.perf_counter()
+
+    def state_dict(self) -> dict[str, float]:
+        """What a row that is not yet due will need."""
+        seconds = time.perf_counter() - self.since
+        sums = {"loss": self.loss.item(), "steps": self.steps, "count": self.count}
+        return {**sums, "waited": self.waited, "seconds": seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with a row where the checkpoint left it."""
+        self.loss, self.steps = torch.tensor(state_dict["loss"]), state_dict["steps"]
+        self.count, self.waited = state_dict["count"], state_dict["waited"]
+        self.since = time.perf_counter() - state_dict["seconds"]
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: dict[str, Tensor], batch_idx: int
@@ -216,7 +227,8 @@ class Recorder(Callback):
     ) -> None:
         """Note the loss; write a row and a checkpoint when they are due."""
         step, last = trainer.global_step, trainer.global_step >= self.config.steps
-        self.losses.append(outputs["loss"].detach())
+        self.loss = self.loss + outputs["loss"].detach()
+        self.steps += 1
         self.count += _task(pl_module).counted(batch) * self.config.devices
         stop = self.stop
         if self.config.devices > 1:  # all ranks end after the same step
@@ -242,7 +254,7 @@ class Recorder(Callback):
         self.bar.close()
 
     def _write_row(self, trainer: Trainer, step: int) -> None:
-        loss = float(trainer.strategy.reduce(torch.stack(self.losses).mean(), reduce_op="mean"))
+        loss = float(trainer.strategy.reduce(self.loss / self.steps, reduce_op="mean"))
         seconds = time.perf_counter() - self.since
         speed = self.count / seconds
         rate = trainer.optimizers[0].param_groups[0]["lr"]
@@ -258,7 +270,8 @@ class Recorder(Callback):
             self.folder.add_metrics(row)
         told = {"loss": f"{loss:.4g}", f"{self.folder.unit}_per_s": f"{speed:.1f}"}
         self.bar.set_postfix(told, refresh=False)
-        self.losses, self.count, self.waited, self.since = [], 0, 0.0, time.perf_counter()
+        self.loss, self.steps, self.count = torch.zeros(()), 0, 0
+        self.waited, self.since = 0.0, time.perf_counter()
 
     def keep(self, task: Task[Any], step: int) -> None:
         """Write the weights, unless a judge liked earlier ones as well; then note what it said of these."""
@@ -273,6 +286,9 @@ class Recorder(Callback):
             self.folder.add_judgement(step, score)
 
     def _save(self, trainer: Trainer, task: LightningModule, due: bool) -> None:
+        self.loss = trainer.strategy.reduce(
+            self.loss, reduce_op="mean"
+        )  # every rank's, for one file
         if not trainer.is_global_zero:
             trainer.save_checkpoint(self.folder.checkpoint)  # takes part; the first rank writes
             return
