@@ -79,7 +79,7 @@ def strength(matrix: Float[Tensor, "patch other_patch"]) -> float:
     Patches that match nothing at all lie beside their film or where it is bare, and are left out.
     """
     best = (matrix.amax(0), matrix.amax(1))
-    return (sum(each.sum() / (each > 0).sum().clamp(min=1) for each in best) / 2).item()
+    return sum((each.sum() / (each > 0).sum().clamp(min=1)).item() for each in best) / 2
 
 
 def judged(
