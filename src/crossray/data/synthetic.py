@@ -53,6 +53,9 @@ class SyntheticConfig:
             (`evaluation.protocol`) always show CTs whole, so that their scores compare.
         seed: Of everything drawn.
         sample: What a sample is.
+
+    Raises:
+        InputError: A negative seed.
     """
 
     ct: str = ""
@@ -70,6 +73,10 @@ class SyntheticConfig:
     split_limbs: bool = False
     seed: int = 0
     sample: SampleConfig = field(default_factory=SampleConfig)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"data.seed={self.seed}: a seed is 0 or more.")
 
 
 class SyntheticPairs(Dataset[dict[str, Tensor]]):

@@ -40,24 +40,30 @@ def resolved(
         preset: Size of the network.
         phantoms: Phantoms among the volumes; None leaves the preset's number.
         words: `section.option=value`; the sections are those of `TrainConfig`, and `data` those of `SyntheticConfig`.
+            Size, patch and rays of the samples follow the matcher's form.
 
     Raises:
-        InputError: An option that does not exist, or a value it cannot take.
+        InputError: An option that does not exist, a value it cannot take, or samples of another form than the matcher.
     """
     recipe = train_matcher_recipe(preset)
-    form = recipe.matcher
+    of_data = [word for word in words if word.startswith(("data.", "data="))]
+    config = recipe.changed([word for word in words if word not in of_data])
+    form = config.matcher
     sample = SampleConfig(
         views=ViewSampling(size=form.image_size), patch=form.patch, thin=form.input_stride
     )
-    data = SyntheticConfig(ct=str(ct) if ct else "", sample=sample)
-    tree = _updated(plain(asdict(data)), recipe.data)
+    default = SyntheticConfig(ct=str(ct) if ct else "", sample=sample)
+    tree = _updated(plain(asdict(default)), recipe.data) | {"seed": config.seed}
     if phantoms is not None:
         tree["phantoms"] = phantoms
-    recipe = recipe.model_copy(update={"data": tree})
-    config = recipe.changed(words)
-    if not any(word.startswith("data.seed=") for word in words):
-        config = config.model_copy(update={"data": {**config.data, "seed": config.seed}})
-    return config, data_config(config.data, data)
+    config = config.model_copy(update={"data": tree}).changed(of_data)
+    data = data_config(config.data, default)
+    if (data.sample.views.size, data.sample.patch) != (form.image_size, form.patch):
+        raise InputError(
+            f"The samples (images of {data.sample.views.size}, patches of {data.sample.patch} pixels) are not what the "
+            f"matcher takes ({form.image_size}, {form.patch}); set matcher.image_size and matcher.patch alone."
+        )
+    return config, data
 
 
 def data_config(tree: dict[str, Any], default: Data) -> Data:
@@ -74,8 +80,8 @@ def data_config(tree: dict[str, Any], default: Data) -> Data:
         return TypeAdapter(type(default)).validate_python(tree)
     except ValidationError as error:
         first = error.errors()[0]
-        option = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"data.{option} is unfit: {first['msg']}.") from error
+        option = ".".join(["data", *map(str, first["loc"])])
+        raise InputError(f"{option} is unfit: {first['msg'].rstrip('.')}.") from error
 
 
 def _updated(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
