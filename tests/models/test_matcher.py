@@ -178,11 +178,30 @@ def test_small_fits_its_file(tmp_path):
         {"patch": 8},
         {"image_size": (64, 100)},
         {"token_stride": 4, "input_stride": 4},
+        {"heads": 5},
+        {"heads": 8},
+        {"layers": -1},
+        {"width": 0},
+        {"heads": 0},
+        {"hidden": 0},
+        {"descriptor": 0},
+        {"patch": -16, "token_stride": -2},
+        {"context": "loftr", "width": 18},
+        {"context": "superglue", "heads": 3},
     ],
 )
 def test_unfit_configuration_is_refused(change):
-    with pytest.raises(ValueError, match=r"head|context|token|multiple"):
+    with pytest.raises(ValueError, match=r"head|context|token|multiple|1 or more"):
         dataclasses.replace(HALF, **change)
+
+
+@pytest.mark.parametrize(
+    ("context", "heads"), [("superglue", 16), ("loftr", 8), ("transformer", 4)]
+)
+def test_the_narrowest_heads_that_fit(context, heads):
+    network = network_of(dataclasses.replace(HALF, context=context, heads=heads))
+    with torch.no_grad():
+        assert network(torch.rand(1, 2, 64, 96)).isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,17 @@ def test_changes(config):
         "steps=few",
         "steps.more=1",
         "loss=l1",
+        "seed=-1",
     ],
 )
 def test_bad_changes_are_refused(config, word):
     with pytest.raises(InputError, match=word.split("=")[0]):
         config.changed([word])
+
+
+def test_a_value_that_is_no_yaml_is_refused(config):
+    with pytest.raises(InputError, match=r"'\[' cannot be read"):
+        config.changed(["steps=["])
 
 
 def test_unfit_network_is_refused(config):

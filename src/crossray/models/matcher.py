@@ -9,6 +9,7 @@ result to the full grid beside the finer features of the trunk.
 
 import json
 from dataclasses import dataclass
+from math import lcm
 from typing import ClassVar
 
 import torch
@@ -28,6 +29,7 @@ MOST_VIEWS = 16
 MIRRORS = ((), (-1,), (-2,), (-2, -1))
 """Axes of an image that each way of hanging it turns about."""
 CONTEXTS = ("transformer", "message_passing", "superglue", "loftr")
+SIZES = ("patch", "input_stride", "token_stride", "width", "heads", "hidden", "descriptor")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,16 @@ class MatcherConfig(Form):
             raise ValueError(
                 f"The matcher's context is {self.context!r}; it must be one of {', '.join(CONTEXTS)}."
             )
+        sizes = {name: getattr(self, name) for name in SIZES}
+        if min(sizes.values()) < 1 or self.layers < 0:
+            raise ValueError(
+                f"The matcher has layers={self.layers} and {sizes}; all must be 1 or more, layers 0 or more."
+            )
+        if self.width % self._width_step:
+            raise ValueError(
+                f"The matcher's width is {self.width}; with {self.heads} heads of {self.context} it must be a multiple "
+                f"of {self._width_step}."
+            )
         token = self.patch * self.token_stride
         if token != STRIDE * self.input_stride or self.token_stride not in (1, 2):
             raise ValueError(
@@ -94,6 +106,13 @@ class MatcherConfig(Form):
             raise ValueError(
                 f"The image size {self.image_size} is no multiple of a token's {token} pixels."
             )
+
+    @property
+    def _width_step(self) -> int:
+        """What the width is a multiple of: heads share it, and codes of position take channels in fours."""
+        if self.context == "superglue":
+            return self.heads
+        return lcm(self.heads, 4) if self.context == "loftr" else 4 * self.heads
 
     @property
     def patches(self) -> tuple[int, int]:

@@ -36,7 +36,10 @@ class OptimizerConfig(Options):
 
 
 class RunConfig(Options):
-    """How a run is carried out; nothing here changes its weights.
+    """How a run is carried out; nothing here changes what it learns.
+
+    Where weights are judged, though, the best of the checkpoints' are kept and `patience` counts checkpoints, so that
+    `checkpoint_every` then decides which.
 
     Args:
         workers: Processes that make samples; 0 makes them in the training process. A script that asks for some
@@ -76,7 +79,7 @@ class Training(Options):
     steps: int = Field(default=10_000, ge=1)
     batch: int = Field(default=16, ge=1)
     devices: int = Field(default=1, ge=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     init: str = ""
     patience: int = Field(default=0, ge=0)
@@ -196,7 +199,12 @@ def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _value(text: str) -> object:
     """YAML, and also 1e-4, which YAML 1.1 takes for a word."""
-    value = yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(
+            f"The value {text!r} cannot be read as YAML; write a number, a word or [a, list]."
+        ) from error
     if isinstance(value, str):
         try:
             return float(value)
