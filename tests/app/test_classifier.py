@@ -13,6 +13,8 @@ from crossray.app import cli
 from crossray.models.backbone import ResidualTrunk
 from crossray.models.classifier import ClassifierConfig, ClassifierNetwork
 from crossray.models.storage import load_network, save_network
+from crossray.volumes.io import write_volume
+from crossray.volumes.phantom import phantom
 
 QUICK = ["run.progress=false", "steps=40", "data.val_share=0.25"]
 
@@ -63,10 +65,56 @@ def test_it_learns_and_is_scored_on_patients_it_never_saw(run, studies, tmp_path
     assert low <= told["auc"] <= high
     assert {"accuracy", "precision", "recall", "kappa", "ece"} <= set(told)
     _, words = load_network(run / "classifier.safetensors", ClassifierNetwork)
-    assert len(json.loads(words["seen"])["patients"]) == 28
+    assert len(patients(words)) == 28
     assert json.loads(words["calibration"])["scale"] > 0
     with (run / "metrics.csv").open() as file:
         assert "studies_per_second" in next(csv.reader(file))
+
+
+def words_of(run):
+    return load_network(run / "classifier.safetensors", ClassifierNetwork)[1]
+
+
+def patients(words):
+    told = json.loads(words["seen"])
+    return {patient for seen in told for patient in seen["patients"] + seen["calibrated"]}
+
+
+def test_whom_it_was_begun_with_counts_too(run, studies, tmp_path, capsys):
+    again = ["--init", str(run), "run.progress=false", "steps=2"]
+    assert train(studies, tmp_path / "other", *again, "data.seed=5") == 2
+    assert "has learned from patient" in capsys.readouterr().err
+    assert train(studies, tmp_path / "same", *again, "data.val_share=0.25") == 0
+    assert patients(words_of(run)) == patients(words_of(tmp_path / "same"))
+    assert len(json.loads(words_of(tmp_path / "same")["seen"])) == 2
+
+
+def test_weights_that_do_not_tell_whom_they_saw_are_not_scored(studies, tmp_path, capsys):
+    network = ClassifierNetwork(ClassifierConfig.preset("tiny"))
+    save_network(tmp_path / "silent.safetensors", network, {})
+    assert evaluate(tmp_path / "silent.safetensors", studies) == 2
+    assert "do not tell whom they have seen" in capsys.readouterr().err
+
+
+def test_learning_from_simulated_fractures(studies, tmp_path, capsys):
+    (tmp_path / "cts").mkdir()
+    write_volume(tmp_path / "cts/hand.nii.gz", phantom("hand", 0, 3.0))
+    simulated = [f"data.simulated={tmp_path / 'cts'}", "data.twins=1", "batch=2", "steps=2"]
+    assert train(studies, tmp_path / "run", *simulated, "run.progress=false") == 0
+    said = capsys.readouterr().out
+    assert f"simulated ones of {tmp_path / 'cts'} for train" in said
+    (films, people) = json.loads(words_of(tmp_path / "run")["seen"])
+    assert (films["kind"], people["kind"]) == ("csv", "simulated")
+    assert {"hand", "phantom hand 0"} <= set(people["patients"])
+    assert evaluate(tmp_path / "run", studies) == 0  # of the table's own, `val` alone is known
+    assert f"{40 - len(films['calibrated'])} studies" in capsys.readouterr().out
+    rows = Path(studies.partition(":")[2]).read_text().splitlines()
+    home = Path(studies.partition(":")[2]).parent
+    named = [row.replace(",p1,", ",hand,") for row in rows[1:]]
+    (tmp_path / "named.csv").write_text("\n".join([rows[0], *(f"{home}/{row}" for row in named)]))
+    held = [*simulated, "data.test_share=0.9"]
+    assert train(f"csv:{tmp_path / 'named.csv'}", tmp_path / "no", *held) == 2
+    assert "is a patient of" in capsys.readouterr().err
 
 
 def test_the_run_is_kept_and_another_is_refused(run, studies, capsys):
@@ -162,6 +210,8 @@ def test_begun_with_a_resnet_of_a_file(studies, tmp_path, capsys):
         (["data.veiws=2"], "data.veiws is no option"),
         (["classifier.fusion=middle"], "must be one of single, late, early"),
         (["data.test_share=1"], "are shares"),
+        (["data.without=[casts]"], "names 'casts'; studies have the flags cast, metal"),
+        (["data.val_share=0", "data.seed=-1"], "a seed is 0 or more"),
         (["classifier.image_size=[64, 128]"], "studies are shown in squares"),
     ],
 )
@@ -208,8 +258,13 @@ def test_a_small_table(studies, weights, tmp_path, monkeypatch, capsys):
     again = json.loads((tmp_path / "again/table3.json").read_text())["sets"][name]["rows"]["early"]
     assert again["auc"] == pytest.approx(told["rows"]["early"]["auc"])
     assert kept.stat().st_mtime_ns == before
-    assert cli.run([*words, "--row", "oracle"]) == 2
-    assert "Table 3 has no row 'oracle'" in capsys.readouterr().err
+    for bad, said in (
+        (["--row", "oracle"], "Table 3 has no row 'oracle'"),
+        (["--data", studies], "Two sets would be called"),
+        (["--keep", str(tmp_path / "best.safetensors")], "give a graz: source"),
+    ):
+        assert cli.run([*words, *bad]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_the_best_row_is_kept(studies, tmp_path, capsys):
@@ -238,7 +293,7 @@ def test_the_best_row_is_kept(studies, tmp_path, capsys):
     (whole,) = runs.rglob(f"{told['graz_row']}-all/classifier.safetensors")
     assert keep.stat().st_size < 0.8 * whole.stat().st_size
     _, words = load_network(keep, ClassifierNetwork)
-    assert len(json.loads(words["seen"])["patients"]) == 40
+    assert len(patients(words)) == 40
     assert set(json.loads(words["calibration"])) == {"scale", "offset"}
     assert evaluate(keep, f"graz:{table}") == 2
     assert "have seen every patient" in capsys.readouterr().err

@@ -15,10 +15,12 @@ from crossray.evaluation.readings import (
 )
 
 
-def readings(labels, probabilities, patients=None):
-    labels = np.array(labels, dtype=bool)
+def readings(labels, probabilities, patients=None, logits=None, folds=None):
+    labels, said = np.array(labels, dtype=bool), np.array(probabilities, dtype=float)
     patients = patients or [str(number) for number in range(len(labels))]
-    return Readings(patients, labels, np.array(probabilities, dtype=float))
+    logits = said if logits is None else np.array(logits, dtype=float)
+    folds = np.zeros(len(labels), dtype=int) if folds is None else np.array(folds)
+    return Readings(patients, labels, logits, said, folds)
 
 
 def test_scores_by_hand():
@@ -36,6 +38,21 @@ def test_scores_by_hand():
         (0.01 + 0.04 + 0.09 + 0.64 + 0.36 + 0.16 + 0.09 + 0.04 + 0.01) / 10
     )
     assert (scores.studies, scores.patients, scores.prevalence) == (10, 10, 0.4)
+
+
+def test_rank_is_of_logits_within_a_fold():
+    # a calibration that tells nothing apart hides no rank; of two folds only the pairs within one count
+    flat = readings([0, 1, 0, 1], [0.5] * 4, logits=[-9, -8, 3, 2], folds=[0, 0, 1, 1])
+    assert report(flat).auc == pytest.approx((1 + 0) / 2)
+    one = readings([0, 1, 0, 1], [0.5] * 4, logits=[-9, -8, 3, 2])
+    assert report(one).auc == pytest.approx((1 + 1) / 4)
+
+
+def test_some_of_the_readings():
+    said = readings([0, 1, 0], [0.1, 0.9, 0.2], ["a", "b", "c"], folds=[0, 1, 2])
+    some = said.of(np.array([True, False, True]))
+    assert some.patients == ["a", "c"]
+    assert (some.probabilities.tolist(), some.folds.tolist()) == ([0.1, 0.2], [0, 2])
 
 
 def test_calibration_error_by_hand():

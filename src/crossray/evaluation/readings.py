@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from crossray.errors import InputError
@@ -38,18 +38,29 @@ class Readings:
     Args:
         patients: Whose study each is.
         labels: Whether it shows the finding.
+        logits: The network's own value, before any calibration.
         probabilities: That it does, as said.
+        folds: Which training read it; logits of different trainings do not compare.
     """
 
     patients: Sequence[str]
     labels: Bool[np.ndarray, " study"]
+    logits: Float[np.ndarray, " study"]
     probabilities: Float[np.ndarray, " study"]
+    folds: Int[np.ndarray, " study"]
 
     def __post_init__(self) -> None:
-        if not 0 < len(self.labels) == len(self.probabilities) == len(self.patients):
+        each = (self.patients, self.labels, self.logits, self.probabilities, self.folds)
+        if len({len(values) for values in each}) != 1 or not len(self.labels):
             raise InputError(
-                "Readings need a patient, a label and a probability each, and at least one study."
+                "Readings need a patient, a label, a logit, a probability and a fold each, and at least one study."
             )
+
+    def of(self, which: Bool[np.ndarray, " study"]) -> "Readings":
+        """Those of some of the studies."""
+        patients = [patient for patient, taken in zip(self.patients, which, strict=True) if taken]
+        rest = (self.labels, self.logits, self.probabilities, self.folds)
+        return Readings(patients, *(values[which] for values in rest))
 
     def drawn(self, draws: int = DRAWS, seed: int = 0) -> Weights:
         """How often each study occurs in each draw of patients."""
@@ -67,7 +78,7 @@ class ReadingReport:
         recall: Share of the positive ones read as such (sensitivity).
         specificity: Share of the negative ones read as such.
         kappa: Cohen's, of reading and label.
-        auc: Chance that a positive study gets a higher probability than a negative one.
+        auc: Chance that a positive study gets a higher logit than a negative one read by the same training.
         brier: Mean squared distance of probability and label.
         ece: Mean distance of probability and share of positives over ten bins, by studies.
         studies: Their number.
@@ -152,16 +163,20 @@ def kappa(readings: Readings, weights: Weights) -> Float[np.ndarray, " draw"]:
 
 
 def auc(readings: Readings, weights: Weights) -> Float[np.ndarray, " draw"]:
-    """Area under the ROC curve; equal probabilities count half."""
-    order = np.argsort(readings.probabilities, kind="stable")
-    values = readings.probabilities[order]
-    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
-    positive, negative = (
-        np.add.reduceat(weights[:, order] * kind[order], starts, axis=1)
-        for kind in (readings.labels, ~readings.labels)
-    )
-    below = negative.cumsum(1) - negative / 2
-    return _over((positive * below).sum(1), positive.sum(1) * negative.sum(1))
+    """Area under the ROC curve of the logits, over pairs of studies within a fold; equal logits count half."""
+    right, pairs = np.zeros(len(weights)), np.zeros(len(weights))
+    for fold in np.unique(readings.folds):
+        within = np.flatnonzero(readings.folds == fold)
+        order = within[np.argsort(readings.logits[within], kind="stable")]
+        values = readings.logits[order]
+        starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
+        positive, negative = (
+            np.add.reduceat(weights[:, order] * kind[order], starts, axis=1)
+            for kind in (readings.labels, ~readings.labels)
+        )
+        right += (positive * (negative.cumsum(1) - negative / 2)).sum(1)
+        pairs += positive.sum(1) * negative.sum(1)
+    return _over(right, pairs)
 
 
 def brier(readings: Readings, weights: Weights) -> Float[np.ndarray, " draw"]:

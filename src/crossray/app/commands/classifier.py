@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from rich import print as show
 from rich.console import Console
 from rich.progress import track
@@ -14,6 +15,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from crossray.app.commands.seen import Seen, learned_before, seen_of, unseen
 from crossray.app.commands.starting import starting_weights
 from crossray.app.commands.train import data_config, plain
 from crossray.data.fractures import FracturePairs
@@ -61,8 +63,10 @@ def train_classifier(
         raise InputError(str(error)) from error
     config, cases, data = resolved(recipe, source, words)
     parts = split_cases(cases, data)
-    counts = ", ".join(f"{len(part)} for {name}" for name, part in parts.items())
-    print(f"Studies, split by patient: {counts}.", flush=True)
+    told = [f"{len(part)} for {name}" for name, part in parts.items()]
+    if data.simulated:  # learned from in place of the training studies
+        told[0] = f"simulated ones of {data.simulated} for train"
+    print(f"Studies, split by patient: {', '.join(told)}.", flush=True)
     if fit(config, parts, data, out).outcome == "interrupted":
         return
     if parts["test"]:
@@ -96,39 +100,55 @@ def resolved(
 def fit(
     config: ClassifierTrainConfig, parts: dict[str, list[Case]], data: StudyData, out: Path
 ) -> FitReport:
-    """Train on `train`, calibrate on `val`, and keep with the weights whom they have seen."""
+    """Train on `train`, calibrate on `val`, and keep with the weights whom they have seen.
+
+    Raises:
+        InputError: Another run in the folder, a form or weights that cannot be used, or weights to begin with that have
+            seen who is held back.
+    """
     form = config.classifier
     if form.image_size[0] != form.image_size[1]:
         raise InputError(
             f"classifier.image_size={list(form.image_size)}: studies are shown in squares."
         )
     matcher = Matcher.load(config.guide).network if form.guidance else None
-    samples = _samples(parts, form.image_size, data, out / "cache")
-    done = fit_classifier(config, samples, out, starting_weights(config.init, form), matcher)
+    weights, words = starting_weights(config.init, form)
+    before = learned_before(words, parts["val"] + parts["test"], data, config.init)
+    samples, seen = _samples(parts, form.image_size, data, out / "cache")
+    about = {"guide": config.guide, "seen": json_format.dumps(before + seen)}
+    done = fit_classifier(config, samples, out, weights, matcher, about)
     print(done)
-    if done.outcome == "interrupted":
-        return done
-    learned = [] if data.simulated else parts["train"]
-    seen = sorted({case.patient for case in learned + parts["val"]})
-    about = {"kind": data.source.partition(":")[0], "sha256": data.sha256, "patients": seen}
-    words = {"guide": config.guide, "seen": json_format.dumps(about)}
-    add_metadata(done.weights, done.weights, words)
-    if {case.label for case in parts["val"]} == {True, False}:
-        logits = logits_of(Classifier.load(out), parts["val"], data.views)
-        labels = np.array([case.label for case in parts["val"]])
-        calibration = fit_reading_calibration(logits, labels).to_json()
-        add_metadata(done.weights, done.weights, {"calibration": calibration})
+    if done.outcome != "interrupted":
+        _calibrate(done.weights, parts["val"], data.views)
     return done
 
 
 def _samples(
     parts: dict[str, list[Case]], size: tuple[int, int], data: StudyData, cache: Path
-) -> Dataset[dict[str, Tensor]]:
-    """What is learned from: the training studies, or simulated ones in their place."""
+) -> tuple[Dataset[dict[str, Tensor]], list[Seen]]:
+    """What is learned from, the training studies or simulated ones in their place, and whom that and `val` show."""
     if not data.simulated:
-        return StudyFilms(parts["train"], size, data)
-    sampling = fracture_sampling(data.simulated, "train", size, data)
-    return SimulatedStudies(FracturePairs(sampling, cache), data, parts["val"] + parts["test"])
+        seen = seen_of(data, parts["train"], parts["val"])
+        return StudyFilms(parts["train"], size, data), seen
+    pairs = FracturePairs(fracture_sampling(data.simulated, "train", size, data), cache)
+    seen = seen_of(data, (), parts["val"], set(pairs.persons.values()))
+    return SimulatedStudies(pairs, data, parts["val"] + parts["test"]), seen
+
+
+def _calibrate(weights: Path, cases: Sequence[Case], views: int) -> None:
+    """Measure on studies held back what the weights' values are worth, and keep it with them."""
+    labels = np.array([case.label for case in cases], dtype=bool)
+    if not 0 < labels.sum() < len(labels):
+        print("Not calibrated: the studies held back do not show both kinds (data.val_share).")
+        return
+    logits = logits_of(Classifier.load(weights), cases, views)
+    calibration = fit_reading_calibration(logits, labels)
+    if calibration.scale == 0:
+        print(
+            f"The {len(cases)} studies held back were told apart no better than by chance, so that every study gets "
+            "one probability; hold back more (data.val_share), or train longer."
+        )
+    add_metadata(weights, weights, {"calibration": calibration.to_json()})
 
 
 def evaluate_classifier(source: str, weights: str, json: Path | None, words: Sequence[str]) -> None:
@@ -136,7 +156,9 @@ def evaluate_classifier(source: str, weights: str, json: Path | None, words: Seq
     if json is not None and json.is_dir():
         raise InputError(f"{json} is a folder; name the file for the scores.")
     classifier = Classifier.load(weights)
-    _, cases, data = resolved(train_classifier_recipe("tiny"), source, words)
+    recipe = yaml.safe_load(classifier.metadata.get("recipe", "{}"))
+    shown = [f"data.views={recipe['data']['views']}"] if recipe else []  # as in its training
+    _, cases, data = resolved(train_classifier_recipe("tiny"), source, [*shown, *words])
     cases = unseen(cases, data, classifier.metadata)
     readings = readings_of(classifier, cases, data.views)
     settings = {"weights": classifier.name, "data": Path(source).name, "views": data.views}
@@ -144,7 +166,7 @@ def evaluate_classifier(source: str, weights: str, json: Path | None, words: Seq
     clear = np.array([not case.flags & SHORTCUTS for case in cases])
     tables = [_table(scores, f"{classifier.name}: {scores.studies} studies of patients never seen")]
     if 0 < clear.sum() < len(clear):
-        others = report(_chosen(readings, clear))
+        others = report(readings.of(clear))
         tables.append(_table(others, "of these, without cast, metal or follow-up"))
         told = settings | {"without_cast_metal_follow_up": asdict(others)}
         scores = replace(scores, settings=told)
@@ -168,39 +190,12 @@ def classify(films: Sequence[Path], weights: str, out: Path) -> None:
         print(f"  {file}")
 
 
-def unseen(cases: Sequence[Case], data: StudyData, metadata: dict[str, str]) -> list[Case]:
-    """The studies of patients that weights have not seen.
-
-    Of the set they were trained on these are its test patients; in any other set nobody may be known.
-
-    Raises:
-        InputError: Nobody is left, or another set names a patient who was trained on.
-    """
-    seen = json_format.loads(metadata.get("seen", "{}"))
-    patients = (
-        set(seen.get("patients", ()))
-        if seen.get("kind") == data.source.partition(":")[0]
-        else set()
-    )
-    known = sorted({case.patient for case in cases} & patients)
-    if known and seen["sha256"] != data.sha256:
-        raise InputError(
-            f"Patient {known[0]} of {data.source} was trained on; take the patients of the training out of this set."
-        )
-    left = [case for case in cases if case.patient not in patients]
-    if not left:
-        raise InputError(
-            f"These weights have seen every patient of {data.source}; give other studies."
-        )
-    return left
-
-
 def readings_of(classifier: Classifier, cases: Sequence[Case], views: int) -> Readings:
     """What a classifier says of whole studies, calibrated where it is."""
-    calibration = classifier.calibration or ReadingCalibration()
-    probabilities = calibration.probability(logits_of(classifier, cases, views))
-    labels = np.array([case.label for case in cases])
-    return Readings([case.patient for case in cases], labels, probabilities)
+    logits = logits_of(classifier, cases, views)
+    probabilities = (classifier.calibration or ReadingCalibration()).probability(logits)
+    labels, patients = np.array([case.label for case in cases]), [case.patient for case in cases]
+    return Readings(patients, labels, logits, probabilities, np.zeros(len(cases), dtype=int))
 
 
 def logits_of(classifier: Classifier, cases: Sequence[Case], views: int) -> Any:
@@ -210,11 +205,6 @@ def logits_of(classifier: Classifier, cases: Sequence[Case], views: int) -> Any:
     matcher = classifier.matcher.network if classifier.matcher else None
     shown = track(samples, "studies", total=len(cases), console=Console(stderr=True))
     return study_logits(classifier.network, shown, matcher)
-
-
-def _chosen(readings: Readings, which: Any) -> Readings:
-    patients = [patient for patient, taken in zip(readings.patients, which, strict=True) if taken]
-    return Readings(patients, readings.labels[which], readings.probabilities[which])
 
 
 def _table(scores: ReadingReport, title: str) -> Table:

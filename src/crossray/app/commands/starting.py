@@ -18,8 +18,8 @@ _HUB: dict[tuple[str, tuple[int, ...]], str] = {
 }
 
 
-def starting_weights(init: str, form: ClassifierConfig) -> dict[str, Tensor]:
-    """The weights a classifier begins with, and one line of what of them fits it.
+def starting_weights(init: str, form: ClassifierConfig) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The weights a classifier begins with, and the words kept with them; prints one line of what fits it.
 
     Args:
         init: A bundled matcher's name, the folder of a run, a safetensors file (a matcher, a classifier, or a ResNet
@@ -30,8 +30,8 @@ def starting_weights(init: str, form: ClassifierConfig) -> dict[str, Tensor]:
         InputError: Weights that are not there, or of which nothing fits.
     """
     if not init:
-        return {}
-    weights = _read(_imagenet(form.trunk) if init == IMAGENET else _file(init))
+        return {}, {}
+    weights, words = _read(_imagenet(form.trunk) if init == IMAGENET else _file(init))
     network = ClassifierNetwork(form)
     carried = carry_over(network, weights)
     if not carried:
@@ -41,7 +41,7 @@ def starting_weights(init: str, form: ClassifierConfig) -> dict[str, Tensor]:
     print(
         f"From {init}: {_counted(carried)}; new: {_counted(set(network.state_dict()) - set(carried))}."
     )
-    return weights
+    return weights, words
 
 
 def _file(init: str) -> Path:
@@ -49,14 +49,14 @@ def _file(init: str) -> Path:
     return run if run.is_file() else weights_path(init)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
-        weights, _ = read_weights(path)
+        weights, words = read_weights(path)
     except ValueError as error:
         raise InputError(str(error)) from error
-    if "conv1.weight" not in weights:
-        return weights
-    return {f"trunk.{name}": value for name, value in grey_stem(weights).items()}
+    if "conv1.weight" in weights:
+        weights = {f"trunk.{name}": value for name, value in grey_stem(weights).items()}
+    return weights, words
 
 
 def _imagenet(trunk: TrunkConfig) -> Path:

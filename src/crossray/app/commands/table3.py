@@ -62,10 +62,22 @@ def reproduce_table3(
         seeds: Trainings of each row and fold.
         out: Folder of the table.
         keep: File for weights of the best row, trained on every patient of the first graz: source; None for none.
+
+    Raises:
+        InputError: No such row, two sets of one name, or nothing to train the kept weights on.
     """
     chosen = [name for name in TABLE3 if name in (rows or TABLE3)]
     if unknown := set(rows) - set(TABLE3):
         raise InputError(f"Table 3 has no row {min(unknown)!r}; it has {', '.join(TABLE3)}.")
+    names = [_name(source) for source in sources]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(
+            f"Two sets would be called {min(twice)!r}, after the folder of their table; rename one of the folders."
+        )
+    if keep is not None and (keep.is_dir() or not any(s.startswith("graz:") for s in sources)):
+        raise InputError(
+            f"--keep {keep}: name a file, and give a graz: source to train its weights on."
+        )
     tables, extra = {}, {}
     try:
         for source in sources:
@@ -91,20 +103,25 @@ def _row(plan: Plan, name: str, source: str, seeds: int) -> RowReadings:
     """A row's readings of every study of a set, each by weights that never saw its patient."""
     row, readings, seconds, parameters = TABLE3[name], [], 0.0, 0
     for seed in range(seeds):
-        said: dict[str, float] = {}
+        said: dict[str, tuple[float, float, int]] = {}
         cases: dict[str, Case] = {}
         for run, parts, config, data in _trainings(plan, name, source, seed):
             print(f"{row.title}, seed {seed}, fold {data.fold}: {config.steps} steps.", flush=True)
             if fit(config, parts, data, run).outcome == "interrupted":
                 raise Interrupted
-            said |= _read(run, parts["test"], data.views)["probabilities"]
+            read = _read(run, parts["test"], data.views)
+            for study, logit in read["logits"].items():
+                said[study] = logit, read["probabilities"][study], data.fold
             seconds += training_seconds(run)
             parameters = sum(w.numel() for w in ClassifierNetwork(config.classifier).parameters())
             cases |= {case.study: case for case in parts["test"]}
         tested = [cases[study] for study in sorted(said)]
         labels = np.array([case.label for case in tested])
-        values = np.array([said[case.study] for case in tested])
-        readings.append(Readings([case.patient for case in tested], labels, values))
+        logits, values, folds = zip(*(said[case.study] for case in tested), strict=True)
+        patients = [case.patient for case in tested]
+        readings.append(
+            Readings(patients, labels, np.array(logits), np.array(values), np.array(folds))
+        )
     return RowReadings(row.title, readings, row.published, parameters, seconds)
 
 
