@@ -34,13 +34,17 @@ def test_a_fracture_is_made_and_its_boxes_are_linked(tmp_path, weights, capfd):
         assert lesion["depth_mm"].shape == (3, 64, 64)
         assert lesion["correspondence"][0, 1].max() > 0.2
     capfd.readouterr()
+    boxes = json.loads((out / "boxes.json").read_text())
+    boxes["views"][0]["name"] = "the first"
+    (out / "boxes.json").write_text(json.dumps(boxes))
     assert (
         run("link", out / "boxes.json", "--weights", weights, "--out", tmp_path / "links.json") == 0
     )
     links = json.loads((tmp_path / "links.json").read_text())
     assert len(links["pairs"]) == 3
     assert all(0 <= pair["probability"] <= 1 for pair in links["pairs"])
-    assert "lesion 0" in capfd.readouterr().out
+    assert {pair["first"]["view"] for pair in links["pairs"]} == {"the first", "view-1"}
+    assert "lesion 0: the first box 0" in capfd.readouterr().out
 
 
 def test_bad_input_ends_in_one_sentence(tmp_path, weights, capfd):

@@ -79,6 +79,24 @@ def test_tokens_behind_the_patches_get_no_bias():
     assert (told - plain)[:, 1:9].abs().amin(-1).min() > 0
 
 
+def test_without_a_batch():
+    layer, tokens, matrix = (
+        nn.MultiheadAttention(8, 2, batch_first=True),
+        torch.rand(8, 8),
+        correspondence(),
+    )
+    guided = guide(layer, matrix)
+    guided.alpha.data.fill_(2.0)
+    alone, _ = guided(tokens, tokens, tokens, need_weights=False)
+    batch, _ = guided(*(3 * [tokens[None]]), need_weights=False)
+    torch.testing.assert_close(alone, batch[0])
+    assert not torch.allclose(alone, layer(tokens, tokens, tokens)[0])
+
+
+def test_alpha_lies_beside_the_network():
+    assert guide(nn.MultiheadAttention(8, 2, device="meta"), correspondence()).alpha.is_meta
+
+
 def torch_encoder(**_):
     layer = nn.TransformerEncoderLayer(16, 2, 16, dropout=0.0, batch_first=True)
     return nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), torch.rand(2, 9, 16)

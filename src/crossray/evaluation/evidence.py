@@ -63,8 +63,9 @@ def strongest_links(
         (view, token), (other, other_token) = divmod(first, tokens), divmod(second, tokens)
         strength = both[view, token, other, other_token].item()
         links.append(Link(view, token, other, other_token, strength))
-        both[view, token] = 0.0
-        both[:, :, other, other_token] = 0.0
+        for one, patch in ((view, token), (other, other_token)):
+            both[one, patch] = 0.0
+            both[:, :, one, patch] = 0.0
     return tuple(links)
 
 

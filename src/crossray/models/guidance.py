@@ -137,7 +137,8 @@ class Guided(nn.Module):
         )  # a tuple, so that they are not counted twice
         if not self._layers:
             raise ValueError(f"{type(module).__name__} has no layer of attention to guide.")
-        self.alpha = nn.Parameter(torch.zeros(len(self._layers)))
+        device = next(module.parameters()).device
+        self.alpha = nn.Parameter(torch.zeros(len(self._layers), device=device))
         self.register_buffer("correspondence", correspondence, persistent=False)
         self.correspondence: Tensor | None
 
@@ -232,12 +233,16 @@ class _Biases(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def _masked(self, given: dict[str, Any]) -> dict[str, Any]:
-        """The arguments of torch's own attention, (token, batch, channel), whose heads are folded into the batch."""
+        """The arguments of torch's own attention, (token, batch, channel) or (token, channel), with the bias as mask.
+
+        Heads are folded into the batch.
+        """
         query, heads = given["query"], given["num_heads"]
-        bias = self._bias(query.shape[1], len(query), len(given["key"]))
+        batch = query.shape[1] if query.ndim == 3 else 1
+        bias = self._bias(batch, len(query), len(given["key"]))
         if bias is None:
             return given
-        folded = bias.to(query.dtype).expand(query.shape[1], heads, -1, -1).flatten(0, 1)
+        folded = bias.to(query.dtype).expand(batch, heads, -1, -1).flatten(0, 1)
         return given | {"attn_mask": _joined(given.get("attn_mask"), folded), "is_causal": False}
 
     def _bias(

@@ -203,7 +203,11 @@ def test_any_table(tmp_path):
     ("rows", "words"),
     [
         (["a.png,s1,p1,AP,2"], "line 2: '2' is no flag"),
-        (["a.png,s1,p1,AP,1", "b.png,s1,p2,LAT,1"], "line 3: study s1 is of p2 here and of p1"),
+        (
+            ["a.png,s1,p1,AP,1", "b.png,s1,p2,LAT,1"],
+            "study s1 has patient 'p2' here and 'p1' before",
+        ),
+        (["a.png,,p1,AP,1"], "line 2: every film needs the names of its study and its patient"),
     ],
 )
 def test_tables_refused(tmp_path, rows, words):
@@ -255,6 +259,25 @@ def test_folds_hold_every_patient_once(many):
     ]
     assert sum(map(len, tests)) == 20
     assert len(set().union(*tests)) == 20
+
+
+def test_a_split_that_names_the_broken_alone(many):
+    parts = {"p1": "train", "p3": "val", "p5": "test"}
+    listed = [replace(each, split=parts.get(each.patient, "")) for each in many]
+    dealt = split_cases(listed, StudyData())
+    assert {each.split for each in dealt["val"] if each.patient == "p3"} == {"val"}
+    assert {each.label for each in dealt["val"]} == {True, False}
+    assert {each.patient for each in dealt["train"]} >= {"p1"}
+    whole = split_cases(
+        [replace(each, split=each.split or "train") for each in listed], StudyData()
+    )
+    assert {each.patient for each in whole["val"]} == {"p3"}
+
+
+def test_a_study_is_in_one_split(tmp_path):
+    rows = ["a.png,s1,p1,AP,1,train", "b.png,s1,p1,LAT,1,test"]
+    with pytest.raises(InputError, match="study s1 has split 'test' here and 'train' before"):
+        cases(table(tmp_path, rows, "file,study,patient,view,label,split"))
 
 
 def test_leakage_is_refused(many):

@@ -1,5 +1,6 @@
 """`crossray link`: a detector's boxes in, lesions across views out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from crossray.errors import InputError
@@ -14,6 +15,8 @@ def link(boxes: Path, weights: str, out: Path) -> None:
         raise InputError(f"{out} is a folder; name the file for the links.")
     found = read_detections(boxes)
     matches = Matcher.load(weights).match([boxes.parent / view.file for view in found.views])
+    named = zip(found.views, matches.names, strict=True)
+    matches = replace(matches, names=tuple(view.name or name for view, name in named))
     links = link_boxes(matches, [[each.box for each in view.boxes] for view in found.views])
     with written_whole(out) as partial:
         partial.write_text(links_json(matches, found, links), encoding="utf-8")

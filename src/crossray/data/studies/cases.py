@@ -12,6 +12,7 @@ from crossray.errors import InputError
 VIEWS = ("AP", "LAT", "OBL")
 """Projections in the order in which views are shown; a film whose projection nobody names has the view ''."""
 PARTS = ("train", "val", "test")
+FLAGS = ("cast", "metal", "follow_up", "uncertain", "osteopenia", "several")
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,7 @@ class Case:
         patient: Whose limb.
         films: Its films, one or more.
         label: Whether any film shows the finding.
-        flags: What is known besides: `"cast"`, `"metal"`, `"follow_up"`, `"uncertain"`, `"osteopenia"`, `"several"`
-            (views in one picture).
+        flags: What is known besides, of `FLAGS`; `"several"`: views in one picture.
         part: Part of the body, as the set names it.
         split: Part of the set's published split, `"train"`, `"val"` or `"test"`; '' where there is none.
     """
@@ -120,6 +120,12 @@ class StudyData:
     twins: int = 0
 
     def __post_init__(self) -> None:
+        if unknown := set(self.without) - set(FLAGS):
+            raise InputError(
+                f"data.without names {min(unknown)!r}; studies have the flags {', '.join(FLAGS)}."
+            )
+        if self.seed < 0:
+            raise InputError(f"data.seed={self.seed}: a seed is 0 or more.")
         if not 1 <= self.views <= 6:
             raise InputError(f"data.views={self.views}: a study is shown in 1 to 6 views.")
         if not all(0 <= each < 1 for each in (self.val_share, self.test_share, self.missing)):
@@ -137,7 +143,8 @@ def split_cases(cases: Sequence[Case], data: StudyData) -> dict[str, list[Case]]
 
     A published split is kept; where it has no part `test`, its `val` is the test. Cross-validation (`data.folds`) and
     sets without a split deal the patients anew, those with a finding and those without by themselves, so that the parts
-    are alike. `val` comes from the training patients.
+    are alike. `val` comes from the training patients; where it is published with studies of one kind alone, of those
+    that no split names.
 
     Raises:
         InputError: A patient in two parts of a published split, or training studies all of one kind.
@@ -154,9 +161,11 @@ def split_cases(cases: Sequence[Case], data: StudyData) -> dict[str, list[Case]]
     for case in free:
         parts["test" if case.patient in drawn else "train"].append(case)
     check_leakage(parts)
-    if not parts["val"] and data.val_share:
-        chosen = _first(parts["train"], data.val_share, data.seed + 1)
-        parts["val"] = [case for case in parts["train"] if case.patient in chosen]
+    if len({case.label for case in parts["val"]}) < 2 and data.val_share:
+        named = bool(parts["val"])
+        pool = [case for case in parts["train"] if not (named and case.split)]
+        chosen = _first(pool, data.val_share, data.seed + 1)
+        parts["val"] += [case for case in pool if case.patient in chosen]
         parts["train"] = [case for case in parts["train"] if case.patient not in chosen]
     if len({case.label for case in parts["train"]}) < 2:
         raise InputError(

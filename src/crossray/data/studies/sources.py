@@ -95,7 +95,9 @@ def _read_graz(path: Path) -> tuple[Cases, list[Path]]:
             lost += 1
             continue
         film = StudyFilm(file, view, _flag(row["fracture_visible"], where))
-        groups.setdefault(f"{study}-{row['laterality']}", []).append((row, film))
+        films = groups.setdefault(f"{study}-{row['laterality']}", [])
+        films.append((row, film))
+        _need_alike(films[0][0], row, "patient_id", f"{where}: study {study}")
     return _found(
         path, [_graz_case(study, films, path) for study, films in groups.items()], lost
     ), [path]
@@ -208,12 +210,12 @@ def _read_table(path: Path) -> tuple[Cases, list[Path]]:
             raise InputError(f"{where}: split is {row['split']!r}; it must be train, val or test.")
         view = _VIEWS.get(row["view"].upper(), "")
         film = StudyFilm(file, view, _flag(row["label"], where))
-        first = groups.setdefault(row["study"], [])
-        first.append((row, film))
-        if first[0][0]["patient"] != row["patient"]:
-            raise InputError(
-                f"{where}: study {row['study']} is of {row['patient']} here and of {first[0][0]['patient']} before."
-            )
+        if not row["study"] or not row["patient"]:
+            raise InputError(f"{where}: every film needs the names of its study and its patient.")
+        films = groups.setdefault(row["study"], [])
+        films.append((row, film))
+        for column in ("patient", "split"):
+            _need_alike(films[0][0], row, column, f"{where}: study {row['study']}")
     cases = [
         Case(
             study, films[0][0]["patient"], tuple(film for _, film in films), any(film.label for _, film in films),
@@ -262,6 +264,12 @@ def _need(path: Path, row: Row, columns: Sequence[str]) -> None:
     lacking = [column for column in columns if column not in row]
     if lacking:
         raise InputError(f"{path} has no column {lacking[0]!r}; it needs {', '.join(columns)}.")
+
+
+def _need_alike(first: Row, row: Row, column: str, where: str) -> None:
+    before, here = (each.get(column, "") for each in (first, row))
+    if before != here:
+        raise InputError(f"{where} has {column} {here!r} here and {before!r} before.")
 
 
 def _lines(path: Path, cells: int) -> list[list[str]]:
