@@ -47,7 +47,15 @@ def read_seen(metadata: Mapping[str, str]) -> list[Seen]:
     """What the words kept with weights tell of it; nothing where they are silent."""
     told = json.loads(metadata.get("seen", "[]"))
     every = [told] if isinstance(told, dict) else told  # one set alone was kept bare before
-    return [{**_NOBODY, **each} for each in every]
+    return [
+        Seen(
+            kind=each["kind"],
+            sha256=each["sha256"],
+            patients=each["patients"],
+            calibrated=each.get("calibrated", []),
+        )
+        for each in every
+    ]
 
 
 def learned_before(
