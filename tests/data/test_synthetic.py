@@ -209,6 +209,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_poses_of_other_people_lie_in_another_folder(folder: Path, tmp_path: Path):
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = replace(CONFIG, ct=str(tmp_path), phantoms=0, distinct=2)
+    before = room._digest(config)
+    assert room._digest(replace(config, distinct=3)) == before
+    index, lines = tmp_path / "index.csv", "file,person,split\na.nii.gz,ann,{}\nc.nii.gz,bob,{}\n"
+    found = [before]
+    for splits in (("train", "val"), ("val", "train")):
+        index.write_text(lines.format(*splits))
+        found.append(room._digest(config))
+    with (tmp_path / "c.nii.gz").open("ab") as file:
+        file.write(b"more")
+    assert len({*found, room._digest(config)}) == 4
+
+
 def test_only_the_people_of_the_split(folder: Path):
     people = {
         split: {

@@ -204,8 +204,16 @@ def _name(path: Path, folder: Path) -> str:
 
 
 def _digest(config: SyntheticConfig) -> str:
-    """Tells the poses of one configuration from those of another, however many there are and are shown."""
-    return hashlib.sha256(repr(replace(config, distinct=0, shown=0)).encode()).hexdigest()[:8]
+    """Tells the poses of one configuration and its CTs from those of another, however many there are and are shown."""
+    cts = [(str(file.path), _bytes(file.path)) for file in training_files(config)]
+    told = repr((replace(config, distinct=0, shown=0), cts))
+    return hashlib.sha256(told.encode()).hexdigest()[:8]
+
+
+def _bytes(ct: Path) -> int:
+    """Size of a file, or of a series in its folder."""
+    files = ct.iterdir() if ct.is_dir() else [ct]
+    return sum(file.stat().st_size for file in files)
 
 
 @lru_cache(maxsize=4)
