@@ -142,8 +142,9 @@ def test_truth_blocks_average_within_slices(hand: Volume):
     source = prepare(hand, replace(CONFIG, truth_block=2))
     depth, height, width = source.volume.values.shape
     assert source.truth.values.shape == (depth, -(-height // 2), -(-width // 2))
-    plain = prepare(hand, CONFIG)
-    assert plain.truth is plain.volume
+    for config in (CONFIG, replace(CONFIG, truth_block=2, definition="paper")):
+        plain = prepare(hand, config)
+        assert plain.truth is plain.volume
 
 
 def test_truth_on_fewer_pixels_is_that_of_a_coarser_detector(hand: Volume):

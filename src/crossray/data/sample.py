@@ -36,7 +36,8 @@ class SampleConfig:
             those of the few people at hand. 0 leaves it as it is.
         thin: Rays per detector side are this many times fewer than pixels, and the image is enlarged by repetition;
             2 serves networks that halve their input anyway, at a quarter of the time.
-        truth_block: The truth takes the volume averaged over squares of this many voxels in a slice; 1 is exact.
+        truth_block: The truth takes the volume averaged over squares of this many voxels in a slice; 1 is exact, and
+            `paper`, which has blocks of its own, ignores it.
         truth_thin: The truth takes a detector of this many times fewer pixels along a side; 1 is exact.
         truth: False leaves the correspondence at 0, for samples that only serve as images.
         look: Of the images, `plain` or `pacs`; poses that were kept serve both, so it is no part of the repr.
@@ -96,7 +97,7 @@ class Sample:
 def prepare(volume: Volume, config: SampleConfig = SampleConfig()) -> Source:
     """Everything about a volume that its samples share."""
     faded = _fade_ends(volume, config.fade_mm)
-    step = config.truth_block
+    step = 1 if config.definition == "paper" else config.truth_block
     return Source(
         volume=faded,
         attenuation=faded.attenuation(config.kev),
