@@ -185,8 +185,10 @@ def no_attention(base: TrainConfig) -> TrainConfig:
 
 
 def ours(base: TrainConfig) -> TrainConfig:
-    """The preset as crossray trains it."""
-    return base
+    """What crossray adds, whatever the preset; `small` has all of it."""
+    matcher = replace(base.matcher, same_view=True, position=True, mirrors=True)
+    changes = {"matcher": matcher, "loss": "match_squared_error", "company": "turns"}
+    return base.model_copy(update=changes)
 
 
 @dataclass(frozen=True)
