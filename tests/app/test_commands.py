@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from crossray.app import cli
-from crossray.volumes.phantom import phantom_side
+from crossray.volumes.io import write_volume
+from crossray.volumes.phantom import phantom, phantom_side
 
 pytestmark = pytest.mark.usefixtures("coarse_phantoms")
 
@@ -170,6 +171,25 @@ def test_evaluate_on_phantoms(capfd, tmp_path, weights, monkeypatch):
     printed = capfd.readouterr().out
     assert "chance" in printed
     assert "position" in printed
+
+
+def test_a_folder_without_splits_is_tested_whole(capfd, tmp_path, weights, monkeypatch):
+    from crossray.app.commands import evaluate
+
+    for name in ("PRIOR_VOLUMES", "PRIOR_SAMPLES", "SLOPE_PAIRS"):
+        monkeypatch.setattr(evaluate, name, 1)
+    for seed in range(2):
+        write_volume(tmp_path / f"{seed}.nii.gz", phantom("knee", seed, 6.0))
+    given = ("--weights", weights, "--ct", tmp_path, "--pairs", 2)
+    note = "all of its 2 people are tested, and the scores hold only for weights that saw none"
+    assert run("evaluate", "matcher", *given) == 0
+    assert note in capfd.readouterr().out
+    assert run("calibrate", *given, "--out", tmp_path / "out.safetensors") == 0
+    assert note in capfd.readouterr().out
+    lines = ["file,person,split", "0.nii.gz,ann,val", "1.nii.gz,bob,train"]
+    (tmp_path / "index.csv").write_text("\n".join(lines))
+    assert run("evaluate", "matcher", *given) == 0
+    assert "proposes no splits" not in capfd.readouterr().out
 
 
 def test_evaluate_on_labelled_films(capfd, tmp_path, weights, monkeypatch):

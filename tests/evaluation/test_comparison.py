@@ -40,7 +40,7 @@ def row(title: str, noise: float, reference: bool) -> ComparedRow:
     report = Tally.of(predict, samples).report(slope(predict, ()), {})
     return ComparedRow(
         title, report, report, None if reference else (0.01, 0.02), {"ap": 0.5} if reference else {}, 1_250_000, 90.0,
-        0.0123,
+        0.0123, None if reference else (-0.03, 0.04),
     )  # fmt: skip
 
 
@@ -75,6 +75,8 @@ def test_the_table_says_it_all(comparison):
     assert "| plain one |" in plain
     assert "| 0.500 | 1.25 M | 2 min | 12 ms |" in plain
     assert "| +0.010 to +0.020 |" in better
+    assert "| -0.030 to +0.040 |" in better
+    assert header.count("less plain one") == 2
     assert prior.startswith("| position prior | - |")
     prevalence = f"{comparison.rows['plain'].exact.prevalence:.3f}"
     assert chance.startswith(f"| chance | {prevalence} |")

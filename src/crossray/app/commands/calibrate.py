@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from rich.console import Console
 from rich.progress import track
 
-from crossray.app.commands.evaluate import benches, sample_config
+from crossray.app.commands.evaluate import benches, sample_config, say_who_is_tested
 from crossray.errors import InputError
 from crossray.evaluation.calibration import (
     COVERAGES,
@@ -39,6 +39,7 @@ def calibrate(
             raise InputError(f"{path} cannot be written; name a file in a folder that exists.")
     matcher = Matcher.load(weights)
     bench, _ = benches(ct, sample_config(matcher.network, protocol=protocol))
+    say_who_is_tested(ct, bench)
     console = Console(stderr=True)
     samples = list(track(bench.samples(pairs, seed), "pairs", total=pairs, console=console))
     said = judged(matcher.network, samples, matcher.network.config.patches, seed)

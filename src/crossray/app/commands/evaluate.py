@@ -13,7 +13,7 @@ from rich.progress import track
 from crossray.data.sample import SampleConfig
 from crossray.errors import InputError
 from crossray.evaluation.metrics import PositionPrior
-from crossray.evaluation.protocol import Bench, ct_volumes, phantom_volumes
+from crossray.evaluation.protocol import Bench, ct_volumes, phantom_volumes, proposes_splits
 from crossray.evaluation.run import MatcherReport
 from crossray.evaluation.run import evaluate_matcher as score
 from crossray.evaluation.tables import report_table
@@ -43,6 +43,7 @@ def evaluate_matcher(
     start = time.perf_counter()
     matcher = Matcher.load(weights)
     bench, training = benches(ct, sample_config(matcher.network, definition, protocol))
+    say_who_is_tested(ct, bench)
     prior = position_prior(training, seed)
     with torch.inference_mode():
         report = score(
@@ -82,6 +83,17 @@ def benches(ct: Path | None, config: SampleConfig) -> tuple[Bench, Bench]:
         training = every[:: max(1, len(every) // PRIOR_VOLUMES)][:PRIOR_VOLUMES]
     coarse = replace(config, truth_block=2)  # a mean over many samples shows no difference
     return Bench(test, config), Bench(training, coarse)
+
+
+def say_who_is_tested(ct: Path | None, bench: Bench) -> None:
+    """Note that a folder without splits is tested whole."""
+    if ct is not None and not proposes_splits(ct):
+        people = len({volume.person for volume in bench.volumes})
+        print(
+            f"{ct} proposes no splits (docs/data.md): all of its {people} people are tested, and the scores hold only "
+            "for weights that saw none of them.",
+            flush=True,
+        )
 
 
 def position_prior(training: Bench, seed: int) -> PositionPrior:

@@ -19,6 +19,7 @@ from crossray.data.synthetic import SyntheticPairs
 from crossray.errors import InputError
 from crossray.evaluation.comparison import ComparedRow, Comparison
 from crossray.evaluation.metrics import PositionPrior, bootstrap_difference
+from crossray.evaluation.protocol import proposes_splits
 from crossray.evaluation.run import LabelledSample, Tally
 from crossray.evaluation.slope import SlopePair, slope
 from crossray.models.matcher import MatcherNetwork
@@ -38,6 +39,11 @@ def reproduce_table1(
     chosen = list(dict.fromkeys([*(rows or TABLE1), REFERENCE]))
     if unknown := set(chosen) - set(TABLE1):
         raise InputError(f"Table 1 has no row {min(unknown)!r}; it has {', '.join(TABLE1)}.")
+    if ct is not None and not proposes_splits(ct):
+        raise InputError(
+            f"{ct} proposes no splits, so rows would be tested on the people they learned from; give it an index.csv "
+            "with columns file, person and split (train or val), as docs/data.md shows."
+        )
     spent = BUDGETS[budget]
     trained: dict[str, MatcherNetwork] = {}
     for name in (name for name in TABLE1 if name in chosen):
@@ -48,8 +54,8 @@ def reproduce_table1(
         trained[name] = network
     settings = {
         "date": date.today().isoformat(), "budget": budget, "seed": seed, "CTs": ct.name if ct else "phantoms",
-        "steps": _config(REFERENCE, ct, spent, seed, words)[0].steps, "machine": machine(),
-        "crossray": version("crossray"), "torch": version("torch"),
+        "options": " ".join(words) or "none", "steps": _config(REFERENCE, ct, spent, seed, words)[0].steps,
+        "machine": machine(), "crossray": version("crossray"), "torch": version("torch"),
     }  # fmt: skip
     table = Comparison("table1", _score(trained, ct, spent.pairs, seed, runs), REFERENCE, settings)
     paths = table.save(out)
@@ -97,7 +103,6 @@ def _score(
         for name, network in networks.items():
             tallies[name, definition] = Tally.of(network, samples, prior)
         slopes = slopes or list(bench.slope_pairs(min(SLOPE_PAIRS, pairs), seed))
-    reference = list(tallies[REFERENCE, "exact"].persons().values())
     rows = {}
     for name, network in networks.items():
         exact, paper = (tallies[name, definition] for definition in DEFINITIONS)
@@ -106,15 +111,22 @@ def _score(
             title=TABLE1[name].title,
             exact=exact.report(measured, {}),
             paper=paper.report(measured, {}),
-            difference=None
-            if name == REFERENCE
-            else bootstrap_difference(list(exact.persons().values()), reference),
+            difference=_difference(exact, tallies[REFERENCE, "exact"]),
             published=TABLE1[name].published,
             parameters=sum(weight.numel() for weight in network.parameters()),
             training_seconds=training_seconds(_run(runs, name, seed)),
             matching_seconds=_matching_seconds(network, samples[0][2].images),
+            paper_difference=_difference(paper, tallies[REFERENCE, "paper"]),
         )
     return rows
+
+
+def _difference(row: Tally, reference: Tally) -> tuple[float, float] | None:
+    """Interval by person of a row's AP less the reference's; None for the reference itself."""
+    if row is reference:
+        return None
+    persons, others = (list(tally.persons().values()) for tally in (row, reference))
+    return bootstrap_difference(persons, others)
 
 
 def _run(runs: Path, name: str, seed: int) -> Path:
