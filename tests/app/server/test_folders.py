@@ -45,6 +45,14 @@ def test_a_folder_of_few_films_is_one_study_and_folders_below_are_others(put, tm
     assert told([tmp_path]) == {tmp_path.name: ["a", "b"], "more": ["AP", "LAT"]}
 
 
+def test_links_to_folders_are_not_followed(put, tmp_path):
+    put("one/AP.png", "one/LAT.png", "x.png")
+    (tmp_path / "latest").symlink_to(".")
+    (tmp_path / "one" / "up").symlink_to("..")
+    (tmp_path / "one" / "OBL.png").symlink_to(tmp_path / "x.png")
+    assert told([tmp_path]) == {"one": ["AP", "LAT", "OBL"]}
+
+
 def test_many_films_are_told_apart_by_name(put, tmp_path):
     names = [f"{limb}-{view}.png" for limb in ("hand", "knee", "foot") for view in ("ap", "lat")]
     put(*names, "wrist-lat.png")

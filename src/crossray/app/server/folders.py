@@ -85,7 +85,9 @@ def _in_folder(folder: Path) -> list[Given]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.is_dir() and child.name[0] != ".")
+    """Folders within, and no links to folders: they may lead back up."""
+    found = (child for child in folder.iterdir() if child.is_dir() and not child.is_symlink())
+    return sorted(child for child in found if child.name[0] != ".")
 
 
 def _films(folder: Path) -> list[Path]:
