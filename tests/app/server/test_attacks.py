@@ -1,5 +1,6 @@
 """Somebody tries: what does not belong is refused in a sentence, and the server lives on."""
 
+import signal
 import struct
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from crossray.app.commands.view import view
 from crossray.app.server.limits import Limits
 from crossray.app.server.security import Address
+from crossray.errors import InputError
 
 
 def refused(response, code, *words):
@@ -153,15 +156,32 @@ def test_names_from_outside_are_only_words(client, films, png, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:80", "127.0.0.1", "127.0.0.1:1", ""]
+    "host",
+    [
+        "evil.example",
+        "evil.example:80",
+        "127.0.0.1",
+        "127.0.0.1:1",
+        "",
+        "127.0.0.1:",
+        "127.0.0.1:²",
+    ],
 )
 def test_another_name_of_this_server_is_not_answered(client, host):
-    refused(client.get("/api/studies", headers={"host": host}), 421, "its own address")
+    response = client.get("/api/studies", headers={"host": host.encode("latin-1")})
+    refused(response, 421, "its own address")
+    assert "default-src 'none'" in response.headers["content-security-policy"]
 
 
 @pytest.mark.parametrize(
     "origin",
-    ["http://evil.example", "null", "http://127.0.0.1:1", "https://localhost.evil.example"],
+    [
+        "http://evil.example",
+        "null",
+        "http://127.0.0.1:1",
+        "https://localhost.evil.example",
+        "https://127.0.0.1:80",
+    ],
 )
 def test_other_pages_cannot_change_anything(client, films, png, origin):
     response = client.post("/api/studies", files=films(png(1), png(2)), headers={"origin": origin})
@@ -212,11 +232,11 @@ def test_a_token_is_asked_for(tmp_path, running, weights):
     [
         (
             "127.0.0.1",
-            ["localhost:80", "127.0.0.1:80", "[::1]:80"],
-            ["10.0.0.1:80", "x:80", "127.0.0.1"],
+            ["localhost:80", "127.0.0.1:80", "[::1]:80", "127.0.0.1", "localhost", "[::1]"],
+            ["10.0.0.1:80", "x:80", "x", "127.0.0.1:", "127.0.0.1:8²", "::1", ""],
         ),
         ("10.0.0.1", ["10.0.0.1:80"], ["localhost:80", "10.0.0.2:80", "10.0.0.1:81"]),
-        ("0.0.0.0", ["10.0.0.1:80", "localhost:80"], ["evil.example:80"]),
+        ("0.0.0.0", ["10.0.0.1:80", "localhost:80", "10.0.0.1"], ["evil.example:80", ""]),
     ],
 )
 def test_which_names_are_its_own(host, named, others):
@@ -225,8 +245,23 @@ def test_which_names_are_its_own(host, named, others):
     assert not any(map(address.names, others))
 
 
-def test_no_patient_is_named_and_nothing_is_left(tmp_path, films, dicom, weights):
-    """The real command, ended as a service manager ends it."""
+@pytest.mark.parametrize("token", ["", "two words", "a;b", "ä", "a\n"])
+def test_a_token_that_is_no_word_is_refused(monkeypatch, token):
+    monkeypatch.setenv("CROSSRAY_TOKEN", token)
+    with pytest.raises(InputError, match="CROSSRAY_TOKEN may hold letters"):
+        view([], ["none"], "", None, "0.0.0.0", 0, False)
+
+
+def test_labels_that_cannot_be_kept_are_refused_at_the_start(tmp_path):
+    with pytest.raises(InputError, match="its folder does not exist"):
+        view([], ["none"], "", tmp_path / "none" / "labels.json", "127.0.0.1", 0, False)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_no_patient_is_named_and_nothing_is_left(tmp_path, films, dicom, weights, name):
+    """The real command, ended as a service manager ends it, or by closing the terminal."""
+    if not hasattr(signal, name):
+        pytest.skip(f"needs {name}")
     environment = {"TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[3] / "src")
     command = [sys.executable, "-m", "crossray.app.cli", "view", "--port", "0", "--no-browser"]
@@ -254,7 +289,7 @@ def test_no_patient_is_named_and_nothing_is_left(tmp_path, films, dicom, weights
             )
             assert list(tmp_path.glob("crossray-view-*"))
     finally:
-        process.terminate()
+        process.send_signal(getattr(signal, name))
         printed = line + process.communicate(timeout=30)[0]
     assert not list(tmp_path.glob("crossray-view-*"))
     assert not any(word in printed for word in ("Doe", "Jane", "Roe", "4711", "Traceback")), printed

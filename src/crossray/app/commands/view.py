@@ -1,7 +1,9 @@
 """`crossray view`: the server started, its page opened."""
 
 import os
+import re
 import secrets
+import signal
 import socket
 import threading
 import webbrowser
@@ -32,6 +34,11 @@ def view(
     """Serve studies until told to stop."""
     given = studies_in(paths)
     address = _address(host, port)
+    if labels is not None and not os.access(labels.resolve().parent, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{labels} cannot be kept: its folder does not exist or cannot be written to; make it, or name another "
+            "--labels."
+        )
     book = LabelBook(labels or labels_beside(paths))
     session = Session(
         weights, given, classifier=Classifier.load(classifier) if classifier else None
@@ -47,7 +54,11 @@ def view(
         )
         if browser:
             threading.Timer(0.8, webbrowser.open, [url + secret]).start()
-        listener(create_app(session, book, weights[0]), address, session).run()
+        server = listener(create_app(session, book, weights[0]), address, session)
+        hangup = getattr(signal, "SIGHUP", None)  # the terminal was closed; Windows has none
+        if hangup and signal.getsignal(hangup) is signal.SIG_DFL:  # under nohup it is ignored
+            signal.signal(hangup, server.handle_exit)
+        server.run()
     finally:
         session.close()
 
@@ -56,7 +67,7 @@ def _address(host: str, port: int) -> Address:
     """Where to listen; a free port where none is asked for, and a token beyond loopback.
 
     Raises:
-        InputError: The address is none of this machine's, or the port is taken.
+        InputError: The address is none of this machine's, the port is taken, or the token is no word.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -71,4 +82,9 @@ def _address(host: str, port: int) -> Address:
     address = Address(host, port)
     if address.loopback:
         return address
-    return Address(host, port, os.environ.get(TOKEN) or secrets.token_urlsafe(24))
+    token = os.environ.get(TOKEN, secrets.token_urlsafe(24))
+    if not re.fullmatch(r"[A-Za-z0-9._~-]+", token):
+        raise InputError(
+            f"{TOKEN} may hold letters, digits and . _ ~ - and has to hold some; set another."
+        )
+    return Address(host, port, token)

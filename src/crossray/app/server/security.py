@@ -23,6 +23,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE = "crossray"
+HTTP = 80
+"""The port that is meant where none is named."""
 UPLOADS = "/api/studies"
 """The one path that takes films."""
 WORDS = 2**20
@@ -61,10 +63,10 @@ class Address:
 
     def names(self, host: str) -> bool:
         """Whether a Host header, or what follows the scheme of an Origin, names this server."""
-        name, _, port = host.rpartition(":")
-        if not port.isdigit() or int(port) != self.port:
+        parts = re.fullmatch(r"(\[.*\]|[^:]*)(?::([0-9]{1,5}))?", host)
+        if parts is None or int(parts[2] or HTTP) != self.port:
             return False
-        name = name.strip("[]").lower()
+        name = parts[1].strip("[]").lower()
         if self.loopback:
             return name in {"localhost", "127.0.0.1", "::1", self.host}
         if (
@@ -113,7 +115,7 @@ class Guard:
         if not self._address.names(headers.get("host", "")):
             return 421, "This server answers to its own address only; open it as it was printed."
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
-        own = origin is None or self._address.names(re.sub(r"^https?://", "", origin))
+        own = origin is None or self._address.names(origin.removeprefix("http://"))
         if not own and method not in ("GET", "HEAD"):
             return 403, "This request comes from another page and was refused."
         if site not in ("none", "same-origin") and path != "/":
@@ -121,7 +123,7 @@ class Guard:
         if self._address.token and not self._known(headers):
             return 401, "This server needs its token; open the address as it was printed."
         most, length = self._room(path), headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > most:
+        if not length.isdecimal() or int(length) > most:
             return 413, f"The request is larger than {most >> 20} MB, the most taken at once."
         return None
 
