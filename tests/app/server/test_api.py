@@ -69,6 +69,9 @@ def test_bands_for_one_point_and_for_many(client, study):
     assert one[0]["view"] == 1
     assert client.get(of(study, "bands"), params={**asked, "row": 500}).status_code == 400
     assert client.get(of(study, "bands"), params={**asked, "coverage": 0.2}).status_code == 422
+    assert client.get(of(study, "bands"), params={**asked, "view": -1}).status_code == 422
+    low = {"view": 0, "points": [[1, 1]], "coverage": 0.2}
+    assert client.post(of(study, "bands"), json=low).status_code == 422
     crowd = {"view": 0, "points": [[1, 1]] * (Limits().points + 1)}
     assert client.post(of(study, "bands"), json=crowd).status_code == 422
 

@@ -15,6 +15,7 @@ import torch
 
 from crossray.app.server.book import LabelBook
 from crossray.app.server.folders import studies_in
+from crossray.app.server.label_api import LOOKED_AT
 from crossray.app.server.tuning import Tuning
 from crossray.data.annotations import labelled_truth, read_labels
 from crossray.data.negatives import DRAWN
@@ -124,6 +125,67 @@ def test_undo_takes_back_ones_own(local, folder):
     assert {label.reader for label in study.labels} == {"Bo"}
 
 
+def test_undo_of_labels_without_a_date_takes_one(local, folder):
+    local.post(f"{first(local)}/labels", json=same([50, 40], [60, 30]))
+    content = json.loads((folder / "crossray-labels.json").read_text())
+    (study,) = content["studies"]
+    for label in study["labels"]:
+        del label["date"]
+    study["labels"] = [*study["labels"], study["labels"][0]]
+    path = folder / "imported.json"
+    path.write_text(json.dumps(content))
+    book = LabelBook(path)
+    left = book.undo(local.session.get(first(local).split("/")[-1]), "Anna").labels
+    assert [label.remarks for label in left] == [(), (DRAWN,), (DRAWN,)]
+
+
+def test_films_that_are_the_same_to_the_byte_stay_two(client, films, png):
+    sent = client.post("/api/studies", files=films(png(5), png(5))).json()
+    label = {"verdict": "hidden", "places": {"lat": {"point": [5, 5]}}, "hidden": ["ap"]}
+    said = client.post(f"/api/studies/{sent['id']}/labels", json=label).json()
+    assert (list(said["labels"][0]["places"]), said["labels"][0]["hidden"]) == (["lat"], ["ap"])
+    client.delete(f"/api/studies/{sent['id']}")
+
+
+def test_uploaded_studies_name_films_apart_and_say_where_they_go(
+    tmp_path, weights, running, films, png
+):
+    names, contents = ("AP.png", "LAT.png"), [[png(1), png(2)], [png(3), png(4)]]
+    with running(tmp_path, [weights]) as client:
+        for pair in contents:
+            study = client.post("/api/studies", files=films(*pair, names=names)).json()
+            path = f"/api/studies/{study['id']}"
+            label = {"verdict": "hidden", "places": {"AP": {"point": [5, 5]}}, "hidden": ["LAT"]}
+            said = client.post(f"{path}/labels", json=label).json()
+            for file, content in zip(said["missing"], pair, strict=True):
+                (tmp_path / file).parent.mkdir(exist_ok=True)
+                (tmp_path / file).write_bytes(content)
+            assert client.get(f"{path}/labels").json()["missing"] == []
+        twice = client.post(
+            "/api/studies",
+            files=films(png(5), png(6), names=("a.png", "a.png")),
+            data={"name": ".."},
+        ).json()
+        missing = client.get(f"/api/studies/{twice['id']}/labels").json()["missing"]
+    assert missing == ["film/a (1).png", "film/a (2).png"]
+    assert len(read_labels(tmp_path / "crossray-labels.json").studies) == 2  # its films are there
+
+
+def test_a_file_that_cannot_be_written_is_said(local, tmp_path):
+    (tmp_path / "file").touch()
+    local.book.path = tmp_path / "file" / "labels.json"
+    response = local.post(f"{first(local)}/labels", json=same([50, 40], [60, 30]))
+    assert response.status_code == 400
+    assert "cannot be written" in response.json()["detail"]
+    assert local.get(f"{first(local)}/labels").json()["labels"] == []
+
+
+def test_a_blank_is_no_person(local):
+    path = f"{first(local)}/person"
+    assert local.put(path, json={"person": "  "}).status_code == 422
+    assert local.put(path, json={"person": " P7 "}).json()["person"] == "P7"
+
+
 def test_labels_are_taken_up_again_by_what_films_hold(
     local, folder, tmp_path, weights, running, films
 ):
@@ -173,6 +235,29 @@ def test_the_next_question_is_another_one(local):
         assert local.post(f"{path}/labels", json=label).status_code == 201
     assert len(asked) == 4
     assert len({study for study, _, _ in asked}) == 3
+
+
+def test_the_next_question_comes_from_the_study_labelled_least(tmp_path, weights, running, png):
+    """However many studies there are, and whatever else is there: a film that is none, a label on the very edge."""
+    studies = []
+    for number in range(LOOKED_AT + 3):
+        folder = tmp_path / f"study-{number:02}"
+        folder.mkdir()
+        for view in ("ap", "lat"):
+            (folder / f"{view}.png").write_bytes(png(10 * number + len(view)))
+        edge = {"ap": {"point": [119.5, -0.5]}, "lat": {"point": [20, 20]}}
+        labels = [{"verdict": "same", "places": edge, "reader": "Anna"}]
+        films = {view: {"file": f"{folder.name}/{view}.png"} for view in ("ap", "lat")}
+        studies.append({"study": folder.name, "person": "p", "films": films, "labels": labels})
+    del studies[-2:]
+    (tmp_path / f"study-{LOOKED_AT + 1}" / "ap.png").write_bytes(png(1)[:200])
+    path = tmp_path / "crossray-labels.json"
+    path.write_text(json.dumps({"studies": studies}))
+    with running(tmp_path, [weights], studies_in([tmp_path])) as client:
+        asked = client.get("/api/next", params={"reader": "Anna"})
+        assert asked.status_code == 200, asked.text
+        chosen = client.session.get(asked.json()["study"])
+        assert chosen.name == f"study-{LOOKED_AT + 2}"
 
 
 def test_a_label_survives_a_kill(folder, weights):

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
@@ -97,7 +97,7 @@ class Points(BaseModel):
     points: list[tuple[float, float]] = Field(
         max_length=Limits().points, description="Row and column in the view's own pixels."
     )
-    coverage: float = COVERAGE
+    coverage: float = Field(COVERAGE, ge=0.5, le=0.95)
     weights: str | None = None
 
 
@@ -181,7 +181,7 @@ def _match_routes(routes: APIRouter, session: Session) -> None:
     @routes.get("/studies/{study}/bands")
     async def bands(
         study: str,
-        view: int,
+        view: Annotated[int, Query(ge=0)],
         row: float,
         column: float,
         coverage: float = Query(COVERAGE, ge=0.5, le=0.95),

@@ -1,7 +1,9 @@
 """The readers' labels of a server's studies, on the disk whole after every change."""
 
 import os
+import re
 import threading
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,11 +51,22 @@ class LabelBook:
             labels=tuple(_renamed(label, names) for label in known.labels),
         )
 
+    def count(self, study: OpenStudy, reader: str) -> int:
+        """How many labels a reader made of a study; of one that was not opened yet, as its name tells."""
+        known = self._known(study) if study.films else self._studies.get(study.name)
+        return len(_made(known, reader))
+
+    def missing(self, study: Study) -> list[str]:
+        """Films of a study that are not where the file of labels says, such as uploaded ones."""
+        files = (film.file for film in study.films.values())
+        return [file for file in files if not os.path.isfile(self.path.parent / file)]
+
     def add(self, opened: OpenStudy, label: Label, drawn: Sequence[Label] = ()) -> Study:
         """Keep a label, and what was drawn with it; the date is set here.
 
         Raises:
-            InputError: Views or points that the study does not have, or more labels than it may have.
+            InputError: Views or points that the study does not have, more labels than it may have, or a file that
+                cannot be written.
         """
         with self._lock:
             known = self._known(opened) or self._new(opened)
@@ -73,13 +86,18 @@ class LabelBook:
         """Take back the last label a reader made, and what was drawn with it."""
         with self._lock:
             known = self._known(opened)
-            mine = [each for each in known.labels if each.reader == reader] if known else []
-            made = [each for each in mine if DRAWN not in each.remarks]
+            made = _made(known, reader)
             if known is None or not made:
                 raise InputError(f"{reader or 'Nobody'} has no label here to take back.")
             last = made[-1]
             kept = [
-                each for each in known.labels if (each.reader, each.date) != (reader, last.date)
+                each
+                for each in known.labels
+                if each is not last
+                and (
+                    DRAWN not in each.remarks
+                    or (each.reader, each.date) != (reader, last.date or None)
+                )
             ]
             self._keep(known, labels=tuple(kept))
         return self.study(opened)
@@ -97,13 +115,19 @@ class LabelBook:
         except ValidationError as error:
             reason = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise InputError(f"This is no label: {reason}.") from None
-        if self._stamp() != self._written:
-            raise InputError(
-                f"{self.path} was changed by another program; start again to go on from there."
-            )
         studies = {**self._studies, changed.study: changed}
-        write_labels(Labels(studies=tuple(studies.values())), self.path)
-        self._studies, self._written = studies, self._stamp()
+        try:
+            if self._stamp() != self._written:
+                raise InputError(
+                    f"{self.path} was changed by another program; start again to go on from there."
+                )
+            write_labels(Labels(studies=tuple(studies.values())), self.path)
+            self._studies, self._written = studies, self._stamp()
+        except OSError as error:
+            raise InputError(
+                f"{self.path} cannot be written ({error.strerror}), and nothing was kept; make room for it there, or "
+                "start again with another --labels."
+            ) from None
 
     def _stamp(self) -> tuple[int, int] | None:
         if not self.path.exists():
@@ -113,9 +137,9 @@ class LabelBook:
 
     def _known(self, opened: OpenStudy) -> Study | None:
         """The study of the same films."""
-        films = {film.sha256 for film in opened.films}
+        films = Counter(film.sha256 for film in opened.films)
         for study in self._studies.values():
-            if {film.sha256 for film in study.films.values()} == films:
+            if Counter(film.sha256 for film in study.films.values()) == films:
                 return study
         named = self._studies.get(opened.name)
         if named is None or set(named.films) != {film.view for film in opened.films}:
@@ -128,7 +152,7 @@ class LabelBook:
             name, number = f"{opened.name} ({number})", number + 1
         films = {
             film.view: Film(
-                file=self._relative(opened, film.view, film.name),
+                file=self._relative(opened, film.view, name),
                 sha256=film.sha256,
                 size=film.size,
             )
@@ -136,18 +160,34 @@ class LabelBook:
         }
         return Study(study=name, person=opened.given.person or name, films=films)
 
-    def _relative(self, opened: OpenStudy, view: str, name: str) -> str:
-        """A film's path from the labels' folder; of an uploaded one its name, for it to be put there."""
+    def _relative(self, opened: OpenStudy, view: str, study: str) -> str:
+        """A film's path from the labels' folder; of an uploaded one where it is to be put, in a folder of its study."""
         if opened.uploaded:
-            return name
+            names = list(opened.files.values())
+            name = opened.files[view]
+            name = name if names.count(name) == 1 else f"{view}{Path(name).suffix}"
+            return f"{_as_file(study)}/{_as_file(name)}"
         path = opened.given.films[view].resolve()
         return Path(os.path.relpath(path, self.path.resolve().parent)).as_posix()
 
     @staticmethod
     def _names(opened: OpenStudy, known: Study) -> dict[str, str]:
-        """From the session's names of views to the book's."""
-        by_content = {film.sha256: view for view, film in known.films.items() if film.sha256}
-        return {film.view: by_content.get(film.sha256, film.view) for film in opened.films}
+        """From the session's names of views to the book's; films that are the same to the byte in their order."""
+        views = defaultdict(list)
+        for view, film in known.films.items():
+            views[film.sha256 or view].append(view)
+        return {film.view: (views[film.sha256] or views[film.view]).pop(0) for film in opened.films}
+
+
+def _made(study: Study | None, reader: str) -> list[Label]:
+    """The labels a reader made, without what was drawn."""
+    said = study.labels if study else ()
+    return [label for label in said if label.reader == reader and DRAWN not in label.remarks]
+
+
+def _as_file(name: str) -> str:
+    """A name that came from outside, as every system takes it for a file or folder."""
+    return re.sub(r'[<>:"|?*/\\]', "_", name).rstrip(". ") or "film"
 
 
 def _renamed(label: Label, names: dict[str, str]) -> Label:

@@ -1,13 +1,14 @@
 """Labels over HTTP: said, taken back, compared, exported, learned from."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field, StringConstraints
 
+from crossray.app.server.answers import Answer
 from crossray.app.server.book import LabelBook
 from crossray.app.server.questions import Question, question
 from crossray.app.server.session import OpenStudy, Session
@@ -18,7 +19,7 @@ from crossray.errors import InputError
 from crossray.evaluation.agreement import agreement
 
 LOOKED_AT = 12
-"""Studies read and matched at most to answer one request for the next question."""
+"""Studies read and matched to answer one request for the next question; more only where these have none."""
 
 
 class Said(BaseModel):
@@ -29,12 +30,15 @@ class Said(BaseModel):
     labels: list[Label]
     drawn: int = Field(description="Pairs of patches drawn as negatives.")
     file: str = Field(description="Where they are kept.")
+    missing: list[str] = Field(
+        description="Films that are not where the file says, beside it, such as uploaded ones."
+    )
 
 
 class Person(BaseModel):
     """Whose limb."""
 
-    person: str = Field(min_length=1, max_length=80)
+    person: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
 
 
 class Steps(BaseModel):
@@ -70,9 +74,9 @@ def label_routes(session: Session, book: LabelBook, tuning: Tuning) -> APIRouter
         return [asdict(each) for each in agreement(book.labels.studies)]
 
     @routes.get("/next")
-    def following(reader: str = "", after: str | None = Query(None)) -> Next:
+    def following(reader: str = "") -> Next:
         """The most uncertain place of the most uncertain study among those a reader has labelled least."""
-        return Next(**asdict(_next(session, book, reader, after)))
+        return Next(**asdict(_next(session, book, reader)))
 
     return routes
 
@@ -129,6 +133,7 @@ def _said(book: LabelBook, study: Study) -> Said:
         labels=[label for label in study.labels if DRAWN not in label.remarks],
         drawn=sum(len(place.boxes) for label in drawn for place in label.places.values()),
         file=str(book.path.resolve()),
+        missing=book.missing(study),
     )
 
 
@@ -151,28 +156,37 @@ def _drawn(session: Session, opened: OpenStudy, label: Label) -> tuple[Label, ..
     )
 
 
-def _next(session: Session, book: LabelBook, reader: str, after: str | None) -> Question:
-    """Among the studies a reader has labelled least, the most uncertain; `after` the one named."""
-    entries = session.studies()
-    order = [study.id for study in entries]
-    if after in order:
-        turn = order.index(after) + 1
-        entries = entries[turn:] + entries[:turn]
+def _next(session: Session, book: LabelBook, reader: str) -> Question:
+    """Among the studies a reader has labelled least, the most uncertain."""
     asked = []
-    for entry in entries[:LOOKED_AT]:
-        opened = session.get(entry.id)
-        answer = session.answer(opened, None)
-        mine = [each for each in book.study(opened).labels if each.reader == reader]
-        mine = [each for each in mine if DRAWN not in each.remarks]
+    least_first = sorted(session.studies(), key=lambda study: book.count(study, reader))
+    for looked_at, entry in enumerate(least_first):
+        if asked and looked_at >= LOOKED_AT:
+            break
+        try:
+            opened = session.get(entry.id)
+            answer = session.answer(opened, None)
+        except InputError:  # a film that cannot be read is no reason not to ask about others
+            continue
         known = [
-            (number, answer.matches.patch_at(number, place.point))
+            (number, _patch_at(answer, number, place.point))
+            for label in book.study(opened).labels
             for number, film in enumerate(opened.films)
-            for each in mine
-            if (place := each.places.get(film.view)) and place.point
+            if label.reader == reader and DRAWN not in label.remarks
+            if (place := label.places.get(film.view)) and place.point
         ]
         found = question(opened, answer, known)
         if found is not None:
-            asked.append((len(mine), -found.uncertainty, found))
+            asked.append((book.count(opened, reader), -found.uncertainty, found))
     if not asked:
         raise InputError("There is nothing to ask: no study has a confident match.")
     return min(asked, key=lambda each: each[:2])[2]
+
+
+def _patch_at(answer: Answer, view: int, point: tuple[float, float]) -> int:
+    """The patch of a label's point, which may lie on the film's very edge."""
+    rows, columns = answer.matches.image_size[view]
+    row, column = point
+    return answer.matches.patch_at(
+        view, (min(max(row, 0.0), rows - 1), min(max(column, 0.0), columns - 1))
+    )
