@@ -1,5 +1,6 @@
 """A server on loopback with weights that have learned nothing, films to send it, and a browser to look at it."""
 
+import base64
 import io
 import shutil
 import socket
@@ -21,6 +22,16 @@ from pydicom.uid import (
 )
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+SLOWED = """([words, answer]) => {
+  const fetched = window.fetch;
+  window.fetch = async (path, options) => {
+    if (!path.includes(words)) return fetched(path, options);
+    await new Promise(done => setTimeout(done, 300));
+    return answer ? new Response(JSON.stringify(answer.body), { status: answer.status }) : fetched(path, options);
+  };
+}"""
+"""Delays what goes to a path by 300 ms, and answers it, if an answer is given."""
 
 
 def draw_png(seed: int, size: tuple[int, int] = (120, 80)) -> bytes:
@@ -144,3 +155,146 @@ def browser_path():
 def running():
     """`run_server`."""
     return run_server
+
+
+@pytest.fixture(scope="session")
+def chromium(browser_path):
+    """A headless chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def rendering(tmp_path_factory):
+    """Two radiographs of a phantom knee with their truth, as `crossray render` writes them."""
+    from crossray.app.commands.render import Geometry, render
+    from crossray.volumes.phantom import phantom
+
+    folder = tmp_path_factory.mktemp("rendering") / "knee"
+    render(phantom("knee", 0, 3.0), Geometry(size=256), 0, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, rendering, running):
+    """The bundled weights, asked about the rendering."""
+    from crossray.app.server.folders import studies_in
+
+    with running(tmp_path_factory.mktemp("labels"), ["small"], studies_in([rendering])) as client:
+        yield client
+
+
+class Page:
+    """The page with what a person does to it; whatever goes wrong in it is kept."""
+
+    def __init__(self, browser, url, size=(1280, 800), **options):
+        self.context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, **options
+        )
+        self.page = self.context.new_page()
+        self.wrong = []
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on(
+            "console", lambda line: self.wrong.append(line.text) if line.type == "error" else None
+        )
+        self.page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith((url, "blob:", "data:"))
+                else self.wrong.append(request.url)
+            ),
+        )
+        self.page.goto(url)
+
+    def ready(self):
+        self.page.locator("#status").filter(has_text="For research").wait_for()
+        return self
+
+    def at(self, view, row, column):
+        """Where a place of a film lies in the window."""
+        return self.page.evaluate(
+            """([view, row, column]) => {
+                 const film = crossray.state.films[view], box = film.over.getBoundingClientRect();
+                 const [x, y] = film.toScreen(row, column);
+                 return [box.left + x, box.top + y];
+               }""",
+            [view, row, column],
+        )
+
+    def point(self, view, row, column):
+        self.page.mouse.move(*self.at(view, row, column))
+
+    def click(self, view, row, column):
+        self.page.mouse.click(*self.at(view, row, column))
+
+    def says(self, view):
+        return self.page.locator(".says").nth(view).inner_text()
+
+    def made(self, reader):
+        """The labels a reader has made of the study on the stage."""
+        said = self.page.evaluate(
+            "fetch(`api/studies/${crossray.state.study.id}/labels`).then(said => said.json())"
+        )
+        return [label for label in said["labels"] if label["reader"] == reader]
+
+    def canvas(self, view, kind):
+        """A film's canvas as numbers (row, column, rgba), at a pixel a CSS pixel."""
+        box = self.page.evaluate(
+            """([view, kind]) => {
+                 const canvas = crossray.state.films[view][kind], { width, height } = canvas;
+                 const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+                 return [height, width, btoa(Array.from(data, byte => String.fromCharCode(byte)).join(""))];
+               }""",
+            [view, kind],
+        )
+        return np.frombuffer(base64.b64decode(box[2]), np.uint8).reshape(box[0], box[1], 4)
+
+    def close(self):
+        self.context.close()
+
+
+@pytest.fixture
+def page(chromium, server):
+    """The page on the rendering, watched for errors and for requests to anyone else."""
+    opened = Page(chromium, str(server.base_url)).ready()
+    yield opened
+    opened.close()
+    assert not opened.wrong
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory, weights, running):
+    """A study of three films of noise, and one of two."""
+    from crossray.app.server.folders import studies_in
+
+    folder = tmp_path_factory.mktemp("noise")
+    for name in ("three/a", "three/b", "three/c", "two/x", "two/y"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / f"{name}.png").write_bytes(draw_png(sum(name.encode())))
+    with running(folder, [weights], studies_in([folder])) as client:
+        yield client
+
+
+@pytest.fixture
+def three(chromium, noise):
+    """The page on the study of three films."""
+    opened = Page(chromium, str(noise.base_url)).ready()
+    yield opened
+    opened.close()
+    assert not opened.wrong
+
+
+@pytest.fixture(scope="session")
+def visit():
+    """`Page`."""
+    return Page
+
+
+@pytest.fixture(scope="session")
+def slowed():
+    """`SLOWED`."""
+    return SLOWED

@@ -6,111 +6,6 @@ import time
 import numpy as np
 import pytest
 
-from crossray.data.annotations import read_labels
-
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-
-
-@pytest.fixture(scope="session")
-def chromium(browser_path):
-    """A headless chromium."""
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="session")
-def rendering(tmp_path_factory):
-    """Two radiographs of a phantom knee with their truth, as `crossray render` writes them."""
-    from crossray.app.commands.render import Geometry, render
-    from crossray.volumes.phantom import phantom
-
-    folder = tmp_path_factory.mktemp("rendering") / "knee"
-    render(phantom("knee", 0, 3.0), Geometry(size=256), 0, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory, rendering, running):
-    """The bundled weights, asked about the rendering."""
-    from crossray.app.server.folders import studies_in
-
-    with running(tmp_path_factory.mktemp("labels"), ["small"], studies_in([rendering])) as client:
-        yield client
-
-
-class Page:
-    """The page with what a person does to it; whatever goes wrong in it is kept."""
-
-    def __init__(self, browser, url, size=(1280, 800), **options):
-        self.context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, **options
-        )
-        self.page = self.context.new_page()
-        self.wrong = []
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on(
-            "console", lambda line: self.wrong.append(line.text) if line.type == "error" else None
-        )
-        self.page.on(
-            "request",
-            lambda request: (
-                None
-                if request.url.startswith((url, "blob:", "data:"))
-                else self.wrong.append(request.url)
-            ),
-        )
-        self.page.goto(url)
-
-    def ready(self):
-        self.page.locator("#status").filter(has_text="For research").wait_for()
-        return self
-
-    def at(self, view, row, column):
-        """Where a place of a film lies in the window."""
-        return self.page.evaluate(
-            """([view, row, column]) => {
-                 const film = crossray.state.films[view], box = film.over.getBoundingClientRect();
-                 const [x, y] = film.toScreen(row, column);
-                 return [box.left + x, box.top + y];
-               }""",
-            [view, row, column],
-        )
-
-    def point(self, view, row, column):
-        self.page.mouse.move(*self.at(view, row, column))
-
-    def click(self, view, row, column):
-        self.page.mouse.click(*self.at(view, row, column))
-
-    def says(self, view):
-        return self.page.locator(".says").nth(view).inner_text()
-
-    def canvas(self, view, kind):
-        """A film's canvas as numbers (row, column, rgba), at a pixel a CSS pixel."""
-        box = self.page.evaluate(
-            """([view, kind]) => {
-                 const canvas = crossray.state.films[view][kind], { width, height } = canvas;
-                 const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
-                 return [height, width, btoa(Array.from(data, byte => String.fromCharCode(byte)).join(""))];
-               }""",
-            [view, kind],
-        )
-        return np.frombuffer(base64.b64decode(box[2]), np.uint8).reshape(box[0], box[1], 4)
-
-    def close(self):
-        self.context.close()
-
-
-@pytest.fixture
-def page(chromium, server):
-    """The page on the rendering, watched for errors and for requests to anyone else."""
-    opened = Page(chromium, str(server.base_url)).ready()
-    yield opened
-    opened.close()
-    assert not opened.wrong
-
 
 def middles(answer, view):
     boxes = answer.matches.patch_box[view]
@@ -228,46 +123,45 @@ def test_the_keyboard_does_it_all(page):
     assert not page.page.locator("#dialog").is_visible()
 
 
-def test_annotate_and_export(page, server, tmp_path):
-    """A place accepted, one corrected by hand, one brushed as not here, one hidden; one taken back; exported."""
-    keyboard = page.page.keyboard
-    keyboard.press("l")
-    page.page.fill("#reader", "Anna")
-    page.click(0, 130, 128)
-    keyboard.press("s")
-    page.page.locator("#labels li").nth(0).wait_for()
-    page.click(0, 60, 128)
-    page.click(1, 62, 120)
-    page.page.fill("#landmark", "shaft")
-    page.page.click("[data-verdict=same]")
-    page.page.locator("#labels li").nth(1).wait_for()
-    page.click(0, 200, 128)
-    keyboard.press("b")
-    page.page.mouse.move(*page.at(1, 30, 60))
-    page.page.mouse.down()
-    page.page.mouse.move(*page.at(1, 30, 110), steps=8)
-    page.page.mouse.up()
-    keyboard.press("n")
-    page.page.locator("#labels li").nth(2).wait_for()
-    for count, key in ((4, "v"), (5, "v")):
-        page.click(0, 220, 100 + 5 * count)
-        keyboard.press(key)
-        page.page.locator("#labels li").nth(count - 1).wait_for()
-    keyboard.press("z")
-    page.page.locator("#labels li").nth(4).wait_for(state="detached")
-    with page.page.expect_download() as download:
-        page.page.click("#export")
-    path = tmp_path / "labels.json"
-    download.value.save_as(path)
-    (study,) = read_labels(path, check_films=False).studies
-    made = [label for label in study.labels if "drawn" not in label.remarks]
-    assert [label.verdict for label in made] == ["same", "same", "different", "hidden"]
-    assert made[0].remarks == ("proposal accepted",)
-    assert made[1].name == "shaft"
-    assert made[1].places["view-1"].point == (pytest.approx(62, abs=1), pytest.approx(120, abs=1))
-    assert 3 <= len(made[2].places["view-1"].boxes) <= 6
-    keyboard.press("x")
-    page.page.locator("#task").filter(has_text="proposal").wait_for()
+def test_the_study_chosen_last_is_the_one_shown_and_each_film_listens_once(three, noise, slowed):
+    first, two = (study.id for study in noise.session.studies())
+    page = three.page
+    page.keyboard.press("l")
+    three.click(2, 60, 40)
+    page.evaluate(slowed, [f"studies/{first}", None])
+    choose = """ids => { for (const id of ids) {
+      const list = document.getElementById("studies");
+      list.value = id;
+      list.dispatchEvent(new Event("change"));
+    } }"""
+    page.evaluate(choose, [two, first, two, first, two])
+    time.sleep(2.5)
+    assert page.evaluate("[crossray.state.study.name, crossray.state.films.length]") == ["two", 2]
+    assert page.evaluate("document.getElementById('studies').value") == two
+    page.keyboard.press("l")
+    for count, row in enumerate((30, 60, 90), 1):
+        three.click(1, row, 40)
+        assert page.evaluate("crossray.state.pins.length") == count
+
+
+def test_lifting_one_finger_of_a_pinch_breaks_nothing(chromium, visit, noise):
+    page = visit(chromium, str(noise.base_url), has_touch=True).ready()
+    hand = page.context.new_cdp_session(page.page)
+    one, two = page.at(0, 30, 30), page.at(0, 90, 60)
+
+    def touch(kind, places):
+        points = [{"x": x, "y": y, "id": n} for n, (x, y) in places.items()]
+        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", {0: one})
+    touch("touchStart", {0: one, 1: two})
+    touch("touchMove", {0: one, 1: (two[0] + 20, two[1] + 20)})
+    touch("touchEnd", {0: one})
+    touch("touchMove", {1: two})
+    touch("touchEnd", {})
+    assert page.page.evaluate("crossray.state.films[0].zoom") > 1
+    page.close()
+    assert not page.wrong
 
 
 def drop(page, files):
@@ -285,10 +179,10 @@ def drop(page, files):
     )
 
 
-def test_dicom_films_are_dropped_in(chromium, tmp_path, weights, running, dicom):
+def test_dicom_films_are_dropped_in(chromium, visit, tmp_path, weights, running, dicom):
     content = dicom()
     with running(tmp_path, [weights]) as client:
-        page = Page(chromium, str(client.base_url))
+        page = visit(chromium, str(client.base_url))
         page.page.locator("#empty").wait_for()
         drop(page, [("a.dcm", content), ("b.dcm", content)])
         page.ready()
@@ -304,8 +198,28 @@ def test_dicom_films_are_dropped_in(chromium, tmp_path, weights, running, dicom)
         assert all("400" in line for line in page.wrong)  # the browser's own note of the refusal
 
 
-def test_a_phone(chromium, server):
-    page = Page(chromium, str(server.base_url), (390, 844), has_touch=True, is_mobile=True).ready()
+def test_uploaded_studies_are_removed(chromium, visit, tmp_path, weights, running, png):
+    with running(tmp_path, [weights]) as client:
+        page = visit(chromium, str(client.base_url))
+        shown = "name => crossray.state.study?.name === name && crossray.state.layer"
+        for number in range(2):
+            files = [
+                (f"limb{number}-{view}.png", png(number + len(view))) for view in ("ap", "lat")
+            ]
+            drop(page, files)
+            page.page.wait_for_function(shown, arg=f"limb{number}")
+        page.page.dblclick("#remove")
+        page.page.wait_for_function(shown, arg="limb0")
+        assert [study.name for study in client.session.studies()] == ["limb0"]
+        page.page.keyboard.press("Delete")
+        page.page.locator("#empty").wait_for()
+        assert client.session.studies() == []
+        page.close()
+        assert not page.wrong
+
+
+def test_a_phone(chromium, visit, server):
+    page = visit(chromium, str(server.base_url), (390, 844), has_touch=True, is_mobile=True).ready()
     assert page.page.evaluate("document.documentElement.scrollWidth") <= 390
     for number in range(2):
         box = page.page.locator(".film").nth(number).bounding_box()

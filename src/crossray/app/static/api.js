@@ -36,6 +36,8 @@ export function upload(files) {
   return json("studies", { method: "POST", body: form });
 }
 
+export const removeStudy = id => ask(`studies/${id}`, { method: "DELETE" });
+
 export async function pixels(id, film) {
   const response = await ask(`studies/${id}/films/${film}`);
   return new Uint16Array(await response.arrayBuffer());
@@ -52,7 +54,7 @@ export const addLabel = (id, label) => json(`studies/${id}/labels`, sent("POST",
 export const undoLabel = (id, reader) => json(`studies/${id}/labels/last?reader=${encodeURIComponent(reader)}`, { method: "DELETE" });
 export const setPerson = (id, person) => json(`studies/${id}/person`, sent("PUT", { person }));
 export const agreement = () => json("agreement");
-export const next = (reader, after) => json(`next?reader=${encodeURIComponent(reader)}${after ? `&after=${after}` : ""}`);
+export const next = reader => json(`next?reader=${encodeURIComponent(reader)}`);
 export const startTuning = steps => json("finetune", sent("POST", { steps }));
 export const tuning = () => json("finetune");
 export const stopTuning = () => json("finetune", { method: "DELETE" });

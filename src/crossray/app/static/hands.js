@@ -26,7 +26,7 @@ export function listen(film) {
   canvas.addEventListener("pointermove", event => {
     const now = place(event);
     if (!press) return look(event);
-    if (press.doing === "pinch") return pinch(film, fingers, event.pointerId, now);
+    if (press.doing === "pinch") { if (fingers.size > 1) pinch(film, fingers, event.pointerId, now); return; }
     const [dx, dy] = [now[0] - press.last[0], now[1] - press.last[1]];
     press.moved ||= Math.hypot(now[0] - press.from[0], now[1] - press.from[1]) > CLICK;
     press.last = now;
@@ -92,8 +92,7 @@ function keys(film, event) {
     return true;
   }
   if (event.key !== "Enter" && event.key !== " ") return false;
-  if (state.label && event.key === "Enter" && state.label.ready()) state.label.verdict("same");
-  else choose(film.number, here);
+  if (!event.repeat) choose(film.number, here);
   return true;
 }
 

@@ -13,11 +13,11 @@ const rounded = at => at.map(x => Math.round(x * 10) / 10);
 
 export class Labelling {
   constructor(page) {
-    Object.assign(this, { page, anchor: null, places: new Map(), said: null, blind: false, brushes: false });
+    Object.assign(this, { page, anchor: null, places: new Map(), said: null, blind: false, brushes: false, asking: false });
     const on = (id, does) => byId(id).addEventListener("click", does);
     byId("reader").value = localStorage.getItem("reader") ?? "";
     byId("reader").addEventListener("change", () => { localStorage.setItem("reader", this.reader); this.list(); });
-    byId("person").addEventListener("change", () => page.busy(async () => this.keep(await api.setPerson(state.study.id, byId("person").value.trim()))));
+    byId("person").addEventListener("change", () => page.busy(() => this.tell(id => api.setPerson(id, byId("person").value.trim()))));
     for (const button of document.querySelectorAll("[data-verdict]")) button.addEventListener("click", () => this.verdict(button.dataset.verdict));
     on("brush", () => this.toggle("brushes", "brush"));
     on("blind", () => this.toggle("blind", "blind"));
@@ -31,7 +31,23 @@ export class Labelling {
 
   async study() {                                               // another study on the stage
     this.drop();
-    this.keep(await api.labels(state.study.id));
+    await this.tell(api.labels);
+  }
+
+  leave() {                                                     // the study goes, and what was begun on its films
+    this.said = null;
+    this.drop();
+  }
+
+  async tell(request, id = state.study.id) {                    // an answer counts while its study is on the stage
+    const said = await request(id);
+    if (id === state.study.id) this.keep(said);
+  }
+
+  async once(request) {                                         // one request at a time, however often a key is hit
+    if (this.asking) return;
+    this.asking = true;
+    try { await this.page.busy(request); } finally { this.asking = false; }
   }
 
   keep(said) {
@@ -52,18 +68,21 @@ export class Labelling {
     });
     byId("labels").replaceChildren(...items.reverse());
     byId("landmarks").replaceChildren(...[...new Set(this.said.labels.map(label => label.name))].filter(Boolean).map(name => new Option(name)));
-    const count = this.said.labels.length, file = this.said.file.split(/[\\/]/).at(-1);
+    const count = this.said.labels.length, file = this.said.file.split(/[\\/]/).at(-1), { missing } = this.said;
     byId("saved").textContent = count ? `${count} ${count === 1 ? "label" : "labels"} and ${this.said.drawn} drawn negatives, kept in ${file}` : `Will be kept in ${file}`;
+    if (missing.length) byId("saved").append(`, which looks for the films beside it: put them there as ${missing.join(", ")}`);
     byId("saved").title = this.said.file;
     this.task();
   }
 
   task(words, wrong = false) {
     const name = view => state.films[view].facts.view;
+    const meant = this.target(), hidden = state.films.length < 3 || this.places.size === this.others().length ? "" : meant === undefined
+      ? " Point at the film that does not show it, and V says so." : ` V: not visible in ${name(meant)}.`;
     const next = !this.anchor ? "Click a place in any film. X proposes the most uncertain one."
-      : this.places.size ? `${[...this.places.keys()].map(name).join(", ")}: S keeps it as the same, N as not here.`
-      : this.blind ? `Click where ${name(this.anchor.view)}'s place lies in another film.`
-      : `The ring is the matcher's proposal: S accepts it, a click corrects it.`;
+      : this.places.size ? `${[...this.places.keys()].map(name).join(", ")}: S keeps it as the same, N as not here.${hidden}`
+      : this.blind ? `Click where ${name(this.anchor.view)}'s place lies in another film.${hidden}`
+      : `The ring is the matcher's proposal: S accepts it, a click corrects it.${hidden}`;
     byId("task").textContent = words ?? next;
     byId("task").classList.toggle("wrong", wrong);
   }
@@ -109,46 +128,48 @@ export class Labelling {
 
   proposals() { return this.blind ? [] : this.others().map(view => [view, proposal(this.anchor, view)]).filter(([, at]) => at); }
 
-  ready() { return this.started() && (this.places.size > 0 || this.proposals().length > 0); }
-
-  target() {                                                    // the other film that is meant
-    if (this.places.size) return [...this.places.keys()].at(-1);
-    const others = this.others();
-    return others.length === 1 || !others.includes(state.active) ? others[0] : state.active;
+  target() {                                                    // the film meant, of those without a place; undefined if none can be told
+    const others = this.others().filter(view => !this.places.has(view));
+    return others.length < 2 ? others[0] : others.find(view => view === state.cursor?.view);
   }
 
   verdict(kind) {
     if (!this.reader) { this.task("Write your name as the reader first.", true); return byId("reader").focus(); }
     if (!this.anchor) return this.task("Click a place first.", true);
-    const views = state.films.map(film => film.facts.view), remarks = [], places = {}, put = (view, place) => {
-      places[views[view]] = place.boxes ? { boxes: place.boxes } : { point: rounded(place.at) };
-    };
-    put(this.anchor.view, this.anchor);
-    if (!this.places.size && (kind === "same" || kind === "unsure")) {
-      for (const [view, at] of this.proposals()) put(view, { at });
-      if (Object.keys(places).length < 2) return this.task("There is no proposal to accept; click the place in another film.", true);
+    const meant = this.target(), remarks = this.blind ? ["blind"] : [];
+    let placed = [...this.places];
+    if (kind === "hidden" && meant === undefined) return this.task("Point at the film that does not show it, one without a place of yours, and press V.", true);
+    if (kind === "different" && !placed.length) return this.task("Click or brush where it is not.", true);
+    if (!placed.length && kind !== "hidden") {
+      placed = this.proposals().map(([view, at]) => [view, { at }]);
+      if (!placed.length) return this.task("There is no proposal to accept; click the place in another film.", true);
       remarks.push("proposal accepted");
-    } else if (kind !== "hidden") {
-      const chosen = kind === "different" ? [this.target()] : [...this.places.keys()];
-      if (!this.places.size) return this.task("Click or brush where it is not.", true);
-      for (const view of chosen) put(view, this.places.get(view));
-      if (kind === "same" && this.blind) remarks.push("blind");
     }
-    const hidden = kind === "hidden" ? [views[this.target()]] : [];
-    const label = { verdict: kind, places, hidden, remarks, reader: this.reader, name: byId("landmark").value.trim() };
-    return this.page.busy(async () => {
-      this.keep(await api.addLabel(state.study.id, label));
-      byId("landmark").value = "";
-      this.drop();
+    const views = state.films.map(film => film.facts.view), begun = { anchor: this.anchor, places: this.places }, { id } = state.study;
+    const where = places => Object.fromEntries(places.map(([view, place]) => [views[view], place.boxes ? { boxes: place.boxes } : { point: rounded(place.at) }]));
+    const said = { verdict: kind, hidden: kind === "hidden" ? [views[meant]] : [], remarks, reader: this.reader, name: byId("landmark").value.trim() };
+    return this.once(async () => {
+      this.drop();                                              // it comes back if it is refused
+      try {                                                     // not here: a label a film
+        for (const group of kind === "different" ? placed.map(place => [place]) : [placed]) {
+          await this.tell(study => api.addLabel(study, { ...said, places: where([[begun.anchor.view, begun.anchor], ...group]) }), id);
+          for (const [view] of group) begun.places.delete(view);
+        }
+        byId("landmark").value = "";
+      } catch (error) {
+        if (id === state.study.id && !this.anchor) { Object.assign(this, begun); this.task(); redraw(); }
+        throw error;
+      }
     });
   }
 
-  undo() { return this.page.busy(async () => this.keep(await api.undoLabel(state.study.id, this.reader))); }
+  undo() { return this.once(() => this.tell(id => api.undoLabel(id, this.reader))); }
 
   next() {
-    return this.page.busy(async () => {
+    return this.once(async () => {
       const asked = await api.next(this.reader);
       if (asked.study !== state.study.id) await this.page.open(asked.study);
+      if (asked.study !== state.study.id) return;               // it cannot be opened, or another was chosen meanwhile
       this.drop();
       this.anchor = { view: asked.view, at: asked.point };
       point(asked.view, asked.point);
@@ -162,7 +183,7 @@ export class Labelling {
       z: () => this.undo(), x: () => this.next(), b: () => this.toggle("brushes", "brush"), p: () => this.toggle("blind", "blind"),
     }[event.key.toLowerCase()];
     if (!does || !state.layer) return false;
-    does();
+    if (!event.repeat) does();
     event.preventDefault();
     return true;
   }

@@ -16,12 +16,17 @@ async function busy(work) {                               // says what went wron
   } finally { document.body.classList.remove("busy"); }
 }
 
+let opened = 0;
+
 const open = id => busy(async () => {
+  const turn = ++opened;
   say("Reading films ...");
-  await show(await api.study(id));
-  state.films.forEach(listen);
+  const facts = await api.study(id);
+  if (turn !== opened) return;                                   // another was chosen meanwhile
+  labels.leave();
   byId("studies").value = id;
-  await state.label?.study();
+  await show(facts, listen);
+  if (turn === opened) await state.label?.study();
 });
 
 async function listStudies(chosen) {
@@ -29,6 +34,7 @@ async function listStudies(chosen) {
   byId("studies").replaceChildren(...studies.map(study => new Option(`${study.name} (${study.films})`, study.id)));
   byId("studies").hidden = studies.length === 0;
   if (chosen ?? studies[0]) await open(chosen ?? studies[0].id);
+  else if (state.study) location.reload();                       // nothing is left: the empty page
 }
 
 const take = files => busy(async () => {
@@ -36,6 +42,11 @@ const take = files => busy(async () => {
   say(`Sending ${files.length} ${files.length === 1 ? "film" : "films"} ...`);
   const study = await api.upload(files);
   await listStudies(study.id);
+});
+
+const remove = () => busy(async () => {
+  await api.removeStudy(state.study.id);
+  await listStudies();
 });
 
 async function dropped(transfer) {                               // files, or folders with files in them
@@ -54,12 +65,13 @@ function pressed(group, name, value) {
 }
 
 const KEYS = [
-  ["point, touch", "bands light up in the other films"], ["click, Enter", "pin a point, or remove it; in labelling: place it"],
+  ["point, touch", "bands light up in the other films"], ["click, Enter, Space", "pin a point, or remove it; in labelling: place it"],
   ["wheel, pinch, + \u2212", "zoom; middle button drags"], ["right button, [ ] { }", "level and window"],
   ["I R H 0", "invert, rotate, flip, fit"], ["arrows, Shift", "move the point by a patch, or an eighth of one"],
   ["Tab, 1 to 6", "the next film; the film of this number"], ["C", "coverage of the region"], ["W", "the next weights, or the truth"],
   ["D", "what dragging does: point, window, pan"], ["L", "label: S same, N not here, V not visible, U unsure"],
   ["Z X B P", "labelling: undo, next, brush, hide the proposal"], ["Esc", "clear"],
+  ["Delete", "remove an uploaded study with its copies of the films; its labels stay"],
 ];
 
 function dialog(title, ...content) {
@@ -97,6 +109,7 @@ function wire() {
   byId("open").addEventListener("click", () => byId("files").click());
   byId("choose").addEventListener("click", () => byId("files").click());
   byId("files").addEventListener("change", event => { take([...event.target.files]); });
+  byId("remove").addEventListener("click", event => { if (event.detail < 2) remove(); });   // a double click removes one
   byId("studies").addEventListener("change", event => open(event.target.value));
   byId("coverage").addEventListener("change", event => { state.coverage = Number(event.target.value); redraw(); });
   const chosen = () => busy(() => use(byId("layer").value, byId("against").value || null));
@@ -124,13 +137,14 @@ function keys(event) {
   const does = {
     "?": help, c: () => next("coverage"), w: () => next("layer"), l: toggleLabels,
     d: () => dragging({ point: "window", window: "pan", pan: "point" }[state.drag]),
+    Delete: () => { if (state.study.uploaded && !event.repeat) remove(); },
   }[event.key];
   if (does && (state.study || event.key === "?")) { does(); event.preventDefault(); }
   else if (/^[1-6]$/.test(event.key)) state.films[event.key - 1]?.over.focus();
   else if (!state.label?.key(event)) everywhere(event);
 }
 
-const labels = new Labelling({ busy, dialog, table, open, isOpen: () => byId("dialog").open });
+const labels = new Labelling({ busy, dialog, table, open, isOpen: title => byId("dialog").open && byId("dialog-title").textContent === title });
 
 function toggleLabels() {
   state.label = state.label ? null : labels;

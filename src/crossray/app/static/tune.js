@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { called, listLayers, state, use } from "./viewer.js";
 
 const WATCH = 1500;                      // ms between two looks at the run
+let timer;
 const node = (tag, words, does) => {
   const made = Object.assign(document.createElement(tag), { textContent: words });
   if (does) { made.type = "button"; made.addEventListener("click", does); }
@@ -29,7 +30,12 @@ export function fineTune(page) {
       node("button", `Show ${called(run.weights)} beside ${called(state.study.layers[0])}`, () => page.busy(() => compare(run.weights))));
     page.dialog(title, ...content);
     log.scrollTop = log.scrollHeight;
-    if (run.state === "running") setTimeout(() => { if (page.isOpen()) page.busy(async () => watch(await api.tuning())); }, WATCH);
+    clearTimeout(timer);
+    if (run.state === "running") timer = setTimeout(() => page.busy(look), WATCH);
+  };
+  const look = async () => {
+    const run = page.isOpen(title) && await api.tuning();
+    if (run && page.isOpen(title)) watch(run);                  // closed meanwhile, or another dialog opened
   };
   return page.busy(async () => watch(await api.tuning()));
 }

@@ -25,20 +25,24 @@ export function say(words, wrong = false) {
 
 /* ---- A study ------------------------------------------------------------------------------------------------- */
 
-export async function show(facts) {
+export async function show(facts, listen) {                     // `listen` attends to a new film's pointer and keys
   Object.assign(state, { study: facts, cursor: null, pins: [], layers: new Map(), layer: null, against: null, active: 0 });
   byId("stage").replaceChildren();
   listPins();
   byId("empty").hidden = true;
   document.body.classList.add("has-study");
   document.title = `crossray: ${facts.name}`;
+  byId("remove").hidden = !facts.uploaded;
   state.films = facts.films.map((film, n) => new FilmView(byId("stage"), film, n, facts.films.length));
+  for (const film of state.films) listen(film);
   place();
   await Promise.all(state.films.map(async (film, n) => {
     const pixels = await api.pixels(facts.id, n);
+    if (state.films[n] !== film) return;                        // another study was chosen meanwhile
     film.onpaint = () => overlay(n);
     film.load(pixels);
   }));
+  if (state.study !== facts) return;
   listLayers();
   await use(facts.layers[0], null);
 }
@@ -89,7 +93,9 @@ export function bandFor(mark, to, layer = state.layer) {
 }
 
 export function point(view, at) {
+  const another = state.cursor?.view !== view;
   state.cursor = { view, at };
+  if (another) state.label?.task();
   redraw();
 }
 
@@ -140,7 +146,7 @@ export function redraw() {
 
 function overlay(v) {
   const film = state.films[v];
-  if (!film.dots) return;
+  if (!film?.dots) return;                                      // a film of a study that has left the stage paints no more
   film.clear();
   if (!state.layer || !film.pixels) return;
   const all = marks(), others = state.label?.blind ? [] : all.filter(mark => mark.view !== v && !mark.quiet), taken = [];
@@ -172,11 +178,13 @@ function words(band) {
 function report() {
   const c = state.cursor;
   if (!c) return say(idle());
+  const place = `${state.films[c.view].facts.view}, row ${Math.round(c.at[0])}, column ${Math.round(c.at[1])}`;
+  if (state.label?.blind) return say(place);
   const parts = state.films.filter(film => film.number !== c.view).map(film => {
     const band = bandFor(c, film.number);
     return `${film.facts.view}: ${band.found ? `likeliest ${worth(band.probability)}, ${words(band)}` : band.reason}`;
   });
-  say(`${state.films[c.view].facts.view}, row ${Math.round(c.at[0])}, column ${Math.round(c.at[1])} \u2192 ${parts.join("; ")}`);
+  say(`${place} \u2192 ${parts.join("; ")}`);
 }
 
 function idle() {
