@@ -142,6 +142,16 @@ def test_the_pose_of_rows_that_match_rows():
     assert alike.turn_deg == pytest.approx(0, abs=1)
 
 
+def test_a_pose_is_refused_only_where_matches_lie_on_a_line():
+    noise = torch.rand(16, 16, generator=torch.Generator().manual_seed(0))
+    assert matches_of(noise, grid=(4, 4), calibration=CALIBRATION).relative_pose()
+    row = torch.zeros(16, 16)
+    row[:4, :4] = noise[:4, :4]
+    for matrix in (row, torch.zeros(16, 16)):
+        with pytest.raises(InputError, match="one line or nowhere"):
+            matches_of(matrix, grid=(4, 4), calibration=CALIBRATION).relative_pose()
+
+
 def test_weights_without_calibration_promise_nothing():
     matches = matches_of(torch.rand(4, 4))
     for ask in (

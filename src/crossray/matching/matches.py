@@ -162,10 +162,11 @@ class Matches:
         """How two of the films were taken with respect to each other, from the matches alone.
 
         Two films seen from far do not tell which way the beam was turned, nor the turn itself but for how places
-        within a level match (see `crossray.correspondence.epipolar`): the turn is the least certain.
+        within a level match (see `crossray.correspondence.epipolar`): the turn is the least certain. Films that do not
+        belong together get a pose too, one that means nothing: ask `related` first.
 
         Raises:
-            InputError: No such two views, views that do not match, or weights without a calibration.
+            InputError: No such two views, matches that lie on one line or nowhere, or weights without a calibration.
         """
         calibration = self._calibrated()
         found = level_agreement(self._block(view, other), self.grid)
