@@ -35,6 +35,20 @@ def test_a_constant_answer_is_kept():
     assert 0.3 < agreed.known.float().mean() < 1
 
 
+def test_what_lies_beside_a_narrow_film_is_unknown():
+    """A film of 400 x 150 pixels fills 12 of 32 columns; windows show some beside it too."""
+    narrow = torch.rand(400, 150)
+    agreed = consensus(
+        lambda images: torch.full((1, 2, 2, 64, 64), 0.3),
+        (narrow, narrow),
+        SIZE,
+        np.random.default_rng(0),
+    )
+    for other in (0, 1):
+        columns = agreed.known.any(other).view(CELLS, CELLS).any(0)
+        assert columns.nonzero()[:, 0].tolist() == list(range(10, 22))
+
+
 def test_the_height_in_the_window_blurs():
     """On films that are alike both answers are right in whole films; only one is in windows."""
     blurred = consensus(same_height, films(), SIZE, np.random.default_rng(0), draws=30)

@@ -33,7 +33,7 @@ class Consensus:
     Args:
         films: Values of any scale, bone bright.
         mean: Mean answer about CELLS x CELLS places, row by row, of the square about either film.
-        known: Where windows showed both places often enough.
+        known: Where windows showed both places often enough, and neither lies beside its film.
     """
 
     films: tuple[Film, Film]
@@ -59,6 +59,10 @@ def consensus(
     """
     total, count = torch.zeros(2, CELLS**2, CELLS**2)
     places = [_centres(whole_window(film), CELLS) for film in films]
+    shown = [
+        ((at >= -0.5) & (at < torch.tensor(film.shape) - 0.5)).all(1)
+        for at, film in zip(places, films, strict=True)
+    ]
     for _ in range(draws):
         windows = [draw_window(rng, film) for film in films]
         with torch.inference_mode():
@@ -68,7 +72,8 @@ def consensus(
         own, other = ((numbers >= 0).nonzero()[:, 0] for numbers in patches)
         total[own[:, None], other] += answer[patches[0][own][:, None], patches[1][other]]
         count[own[:, None], other] += 1
-    return Consensus(films, total / count.clamp(min=1), count >= LEAST)
+    known = (count >= LEAST) & shown[0][:, None] & shown[1]
+    return Consensus(films, total / count.clamp(min=1), known)
 
 
 class SelfTaught(Dataset[dict[str, Tensor]]):
