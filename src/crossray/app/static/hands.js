@@ -49,7 +49,7 @@ export function listen(film) {
   canvas.addEventListener("pointerup", end);
   canvas.addEventListener("pointercancel", end);
   canvas.addEventListener("pointerleave", event => {
-    if (event.pointerType === "mouse" && !press) { state.cursor = null; redraw(); }
+    if (event.pointerType === "mouse" && !press) { state.cursor = null; state.label?.task(); redraw(); }
   });
   canvas.addEventListener("contextmenu", event => event.preventDefault());
   canvas.addEventListener("wheel", event => {
