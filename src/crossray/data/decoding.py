@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 MAX_PIXELS = 100_000_000
 """Images beyond 100 megapixels are refused before they are decoded: no radiograph is that large."""
 
-_RLE = "1.2.840.10008.1.2.5"
 _DECODERS = {
-    _RLE: "pydicom",
+    "1.2.840.10008.1.2.5": "pydicom",  # RLE
     "1.2.840.10008.1.2.4.50": "pillow",  # JPEG Baseline
     "1.2.840.10008.1.2.4.51": "pillow",  # JPEG Extended, of 8 bits alone
     "1.2.840.10008.1.2.4.57": "gdcm",  # JPEG Lossless
@@ -63,7 +62,7 @@ def decode(dataset: "Dataset", path: Path) -> np.ndarray:
     try:
         decoder = _DECODERS[str(syntax)]
         stream, *more = generate_frames(dataset.PixelData, number_of_frames=1)
-        if syntax != _RLE:
+        if decoder != "pydicom":  # streams of RLE do not tell their size
             rows, columns = _stream_size(stream)
         if not more and (rows, columns) == (dataset.Rows, dataset.Columns):
             return pixel_array(dataset, decoding_plugin=decoder)
