@@ -23,6 +23,10 @@ COVERAGES = (0.5, 0.8, 0.9, 0.95)
 _LOGIT_LIMIT, _LOGIT_BINS = 14.0, 1400
 _MASS_BINS = 2000
 _ECE_BINS = 15
+UNRELATED = 0.2
+"""Probability of showing one limb below which two views most likely do not, and no band of theirs means anything."""
+DOUBTFUL = 0.5
+"""The same, below which it is the less likely case."""
 
 
 @dataclass(frozen=True)

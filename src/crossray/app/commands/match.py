@@ -6,10 +6,8 @@ from importlib import import_module
 from pathlib import Path
 
 from crossray.errors import InputError
+from crossray.evaluation.calibration import DOUBTFUL, UNRELATED
 from crossray.matching import Matcher
-
-UNRELATED = 0.2
-"""Probability of showing one limb below which the user is warned."""
 
 
 def match(films: list[Path], out: Path, weights: str, grid: str | None = None) -> None:
@@ -32,8 +30,10 @@ def match(films: list[Path], out: Path, weights: str, grid: str | None = None) -
                 f"  {names}: strongest {pair['strongest']:.2f}, {pair['above_0.2']} pairs of patches above 0.2"
                 + (f", related {pair['related']:.0%}" if "related" in pair else "")
             )
-            if pair.get("related", 1) < UNRELATED:
+            if (related := pair.get("related", 1)) < UNRELATED:
                 print("    These two most likely show different limbs: their bands mean nothing.")
+            elif related < DOUBTFUL:
+                print("    These two may show different limbs: believe their bands with care.")
     for file in files:
         print(f"  {file}")
 

@@ -9,16 +9,13 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from crossray.errors import InputError
+from crossray.evaluation.calibration import DOUBTFUL, UNRELATED
 from crossray.evaluation.judged import strength
 from crossray.matching import Matches
 from crossray.matching.preprocess import Field as Frame
 
-UNRELATED = 0.2
-"""Probability of showing one limb below which no band is shown between two films."""
 UNSURE = 0.25
 """Probability of the likeliest patch below which no band is shown."""
-CLEAR = 0.5
-"""Probability of showing one limb above which the matches' own direction of levels is believed."""
 COVERAGE = 0.9
 KEPT = 2048
 """Points whose bands are kept ready."""
@@ -104,7 +101,7 @@ class Answer:
     def level_deg(self, view: int, other: int) -> float:
         """Direction across the levels of `other`, beside `view`; 0 (rows are levels) where the matches do not tell."""
         related = self.related[view][other] if self.related else 0.0
-        if related < CLEAR:
+        if related < DOUBTFUL:
             return 0.0
         try:
             return self.matches.relative_pose(view, other).level_deg[1]
