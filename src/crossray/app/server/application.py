@@ -75,6 +75,7 @@ def listener(app: FastAPI, address: Address, session: Session) -> uvicorn.Server
         if os.environ.get(TRACEBACK) == "1"
         else "critical",  # tracebacks quote paths
         server_header=False,
+        timeout_keep_alive=75,  # longer than clients keep theirs, who would else write to one just closed
         timeout_graceful_shutdown=3,
     )
     return uvicorn.Server(config)
