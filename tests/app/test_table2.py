@@ -7,32 +7,36 @@ import pytest
 from PIL import Image
 
 from crossray.app import cli
+from crossray.evaluation.films import FilmBench
 
 pytest.importorskip("kornia", reason="the extra baselines is not installed")
 pytest.importorskip("transformers", reason="the extra baselines is not installed")
 pytestmark = pytest.mark.usefixtures("coarse_phantoms")
 
 
-def test_a_small_table(capfd, tmp_path, labels, weights):
+@pytest.fixture
+def landmarks(labels):
+    """Films of a person of whom the labels tell nothing."""
+    study = json.loads(labels.read_text())["studies"][0]
+    path = labels.with_name("landmarks.json")
+    path.write_text(json.dumps({"studies": [{**study, "person": "somebody else"}]}))
+    return path
+
+
+@pytest.fixture
+def command(tmp_path, labels, landmarks, weights):
+    known = ("--labels", labels, "--init", weights, "--landmarks", landmarks, "--draws", 1)
+    peers = ("--loftr", "nowhere", "--dinov2", "random")
+    folders = ("--runs", tmp_path / "runs", "--out", tmp_path / "out")
+    options = ("steps=2", "batch=2", "run.progress=false", "run.checkpoint_every=1")
+    return [str(word) for word in ("reproduce", "table2", *known, *peers, *folders, *options)]
+
+
+def test_a_small_table(capfd, tmp_path, labels, command):
     truth = np.zeros((2, 2, 256, 256), np.float16)
     truth[0, 1, 7, 9] = truth[1, 0, 9, 7] = 1
     np.savez(labels.with_name("truth.npz"), **{f"s{person}": truth for person in range(4)})
-    landmarks = labels.with_name("landmarks.json")
-    landmarks.write_text(json.dumps({"studies": json.loads(labels.read_text())["studies"][:1]}))
-    command = (
-        "reproduce",
-        "table2",
-        "--labels",
-        labels,
-        "--init",
-        weights,
-        "--landmarks",
-        landmarks,
-    )
-    peers = ("--loftr", "nowhere", "--dinov2", "random", "--draws", 1)
-    folders = ("--runs", tmp_path / "runs", "--out", tmp_path / "out")
-    options = ("steps=2", "batch=2", "run.progress=false", "run.checkpoint_every=1")
-    assert cli.run([str(word) for word in (*command, *peers, *folders, *options)]) == 0
+    assert cli.run(command) == 0
     printed = capfd.readouterr().out
     assert "LoFTR: the weights nowhere cannot be had here" in printed
     table = json.loads((tmp_path / "out/table2.json").read_text())
@@ -51,6 +55,39 @@ def test_a_small_table(capfd, tmp_path, labels, weights):
     assert "not to be had" in text
     with Image.open(tmp_path / "out/table2.png") as figure:
         assert figure.size[0] > 500
+
+
+def test_rows_are_kept(tmp_path, command, monkeypatch):
+    """The second run, which may score no more than one row, takes up the others and writes the same table."""
+    assert cli.run(command) == 0
+    rows = json.loads((tmp_path / "out/table2.json").read_text())["rows"]
+    kept = sorted((tmp_path / "runs/rows").iterdir())
+    assert [file.name.rsplit("-", 1)[0] for file in kept] == [
+        "dinov2",
+        "dinov2_head",
+        "ours",
+        "ours_tuned",
+    ]
+    kept[2].write_text("{")  # damaged: scored again
+    asked, scores = [], FilmBench.scores
+    monkeypatch.setattr(
+        FilmBench,
+        "scores",
+        lambda *words, title, published: (asked.append(title), scores(*words, title, published))[1],
+    )
+    assert cli.run(command) == 0
+    assert asked == ["crossray"]
+    assert json.loads((tmp_path / "out/table2.json").read_text())["rows"] == rows
+    assert cli.run([*command, "--draws", "2"]) == 0
+    assert len(asked) == 5  # of other options nothing was kept
+
+
+def test_landmarks_of_whom_the_training_learns_are_refused(capfd, landmarks, command):
+    (known,) = json.loads(landmarks.read_text())["studies"]
+    studies = [{**known, "study": f"l{n}", "person": f"p{n}"} for n in range(4)]
+    landmarks.write_text(json.dumps({"studies": studies}))
+    assert cli.run(command) == 2
+    assert "landmarks.json has films of p" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--labels", "--landmarks"])

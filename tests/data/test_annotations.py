@@ -45,11 +45,12 @@ DIFFERENT = Label(
 )
 HIDDEN = Label(verdict="hidden", places={"AP": point(15, 15)}, hidden=("LAT",))
 UNSURE = Label(verdict="unsure", places={"AP": point(0, 12), "LAT": point(0, 12)})
+DOUBTFUL = Label(verdict="same", places=UNSURE.places, remarks=("level_only", "doubtful"))
 
 
 def test_by_hand():
     truth, known = labelled_truth(
-        study(SAME, DIFFERENT, HIDDEN, UNSURE), ["AP", "LAT"], torch.stack([BOXES, BOXES])
+        study(SAME, DIFFERENT, HIDDEN, UNSURE, DOUBTFUL), ["AP", "LAT"], torch.stack([BOXES, BOXES])
     )
     expected = torch.zeros(4, 4)
     expected[0, 2] = 1
@@ -166,6 +167,36 @@ def test_merging_keeps_each_label_once():
     again = {**FILMS, "AP": FILMS["AP"].model_copy(update={"sha256": "y"})}
     with pytest.raises(InputError, match="other films"):
         merge_labels([Labels(studies=(study(films=moved),)), Labels(studies=(study(films=again),))])
+
+
+@pytest.mark.parametrize("change", [{"size": (30, 30)}, {"file": "other.png"}])
+def test_other_films_are_not_merged(change):
+    far = Label(verdict="same", places={"AP": point(2, 3), "LAT": point(19, 19)})
+    other = {**FILMS, "LAT": FILMS["LAT"].model_copy(update=change)}
+    with pytest.raises(InputError, match="other films"):
+        merge_labels([Labels(studies=(study(SAME),)), Labels(studies=(study(far, films=other),))])
+
+
+def test_films_are_merged_by_their_checksum():
+    here = {**FILMS, "AP": Film(file="a/ap.png", sha256="x")}
+    there = {**FILMS, "AP": Film(file="b/ap.png", sha256="x", size=(20, 20))}
+    both = [Labels(studies=(study(said, films=f),)) for said, f in ((SAME, here), (HIDDEN, there))]
+    assert len(merge_labels(both).studies[0].labels) == 2
+
+
+@given(st.floats(-0.5, 14), st.floats(-0.5, 14))
+def test_scaled_labels_say_the_same_of_scaled_patches(row: float, column: float):
+    label = Label(
+        verdict="same",
+        places={"AP": point(row, column), "LAT": Place(boxes=((row, column, 19.5, 19.5),))},
+    )
+    scales = {"AP": (0.5, 2.0), "LAT": (0.25, 1.0)}
+    boxes = torch.stack([BOXES, BOXES])
+    small = boxes * torch.tensor([scales["AP"] * 2, scales["LAT"] * 2])[:, None]
+    assert torch.equal(
+        labelled_truth(study(label), ["AP", "LAT"], boxes)[0],
+        labelled_truth(study(label).scaled(scales), ["AP", "LAT"], small)[0],
+    )
 
 
 def test_one_study_twice_is_refused():

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from crossray.data.annotations import Film, Label, Labels, Place, Study
 from crossray.data.labelled import LabelledFilms, LabelledStudy, split_by_person, whole_pairs
@@ -77,6 +78,35 @@ def test_whole_films_are_the_test():
         for place in study(1).labels[0].places.values()
     ]  # 160 pixels in 8 patches
     assert pair.correspondence[0, 1].nonzero().tolist() == [patches]
+
+
+def read(folder, shape=(900, 600), **film) -> LabelledStudy:
+    """A study whose two films, of a spot at a label, lie in a folder."""
+    said = study(5)
+    for view, place in said.labels[0].places.items():
+        down, right = np.mgrid[: shape[0], : shape[1]]
+        bright = np.exp(-((down - place.point[0]) ** 2 + (right - place.point[1]) ** 2) / 60)
+        Image.fromarray((bright * 65535).astype(np.uint16)).save(folder / f"{view}.png")
+    films = {view: Film(file=f"{view}.png", **film) for view in "ab"}
+    return LabelledStudy.read(said.model_copy(update={"films": films}), folder, SIZE)
+
+
+def test_films_are_as_fine_as_the_least_window_needs(tmp_path):
+    labelled = read(tmp_path, size=(900, 600))
+    for view, place in labelled.study.labels[0].places.items():
+        film = labelled.films[view]
+        assert film.shape == (117, 78)  # 64 / 0.55 rows
+        assert divmod(int(film.argmax()), 78) == pytest.approx(place.point, abs=0.8)
+    small = read(tmp_path, (110, 150))
+    assert small.films["a"].shape == (110, 150)
+    assert small.study.labels == study(5).labels
+
+
+def test_films_of_another_size_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"a\.png has 900 x 600 pixels .* 600 x 900; put"):
+        read(tmp_path, size=(600, 900))
+    with pytest.raises(InputError, match=r"beside the film [ab]\.png; label that place again"):
+        read(tmp_path, (80, 150))
 
 
 def studies(persons: int) -> Labels:

@@ -3,7 +3,7 @@
 The format, crossray-labels 1, stands with an example in docs/labels.md.
 
 Positions are rows and columns in the film's own pixels, whole numbers at pixel centres; a box is first row, first
-column, last row, last column. What is unsure is kept and counts nowhere.
+column, last row, last column. What is unsure or doubtful is kept and counts nowhere.
 """
 
 import json
@@ -65,6 +65,26 @@ class Place(_Checked):
             raise ValueError("a box has its first row and column before its last")
         return self
 
+    def corners(self) -> Sequence[tuple[float, float]]:
+        """Row and column of the point, or of the first and the last corner of each box."""
+        if self.point is not None:
+            return [self.point]
+        return [corner for box in self.boxes for corner in (box[:2], box[2:])]
+
+    def scaled(self, down: float, across: float) -> "Place":
+        """The same place in a film of `down` times as many rows and `across` times as many columns."""
+        boxes = []
+        for top, left, bottom, right in self.boxes:
+            first = down * top, across * left
+            last = down * (bottom + 1) - 1, across * (right + 1) - 1
+            boxes.append((*first, max(first[0], last[0]), max(first[1], last[1])))
+        return Place(
+            point=self.point
+            and (down * (self.point[0] + 0.5) - 0.5, across * (self.point[1] + 0.5) - 0.5),
+            sigma=self.sigma and (down * self.sigma[0], across * self.sigma[1]),
+            boxes=tuple(boxes),
+        )
+
 
 class Label(_Checked):
     """What one reader says of one thing.
@@ -77,7 +97,7 @@ class Label(_Checked):
         name: Of the landmark.
         reader: Who.
         date: When, ISO 8601.
-        remarks: Words for people and filters, such as `level_only`.
+        remarks: Words for people and filters, such as `level_only`; what is `doubtful` counts nowhere.
     """
 
     verdict: Verdict
@@ -101,6 +121,11 @@ class Label(_Checked):
             raise ValueError(f"{self.verdict} needs places in two views")
         return self
 
+    @property
+    def counts(self) -> bool:
+        """Whether tests ask for it and training learns it."""
+        return self.verdict != "unsure" and "doubtful" not in self.remarks
+
 
 class Study(_Checked):
     """Films of one limb and what was said of them.
@@ -123,9 +148,37 @@ class Study(_Checked):
             for view in (*label.places, *label.hidden):
                 if view not in self.films:
                     raise ValueError(f"study {self.study} has a label in {view} and no such film")
-            for view, place in label.places.items():
-                _check_inside(place, self.films[view], f"study {self.study}, {view}")
+        self.check_places({view: film.size for view, film in self.films.items() if film.size})
         return self
+
+    def check_places(self, sizes: Mapping[str, tuple[int, ...]]) -> None:
+        """Refuse a place that lies beside its film.
+
+        Args:
+            sizes: By view, the film's rows and columns, as far as known.
+
+        Raises:
+            ValueError: It does.
+        """
+        for view, place in (each for label in self.labels for each in label.places.items()):
+            rows, columns = sizes.get(view, (float("inf"), float("inf")))
+            for row, column in place.corners():
+                if not (-0.5 <= row <= rows - 0.5 and -0.5 <= column <= columns - 0.5):
+                    raise ValueError(
+                        f"study {self.study} has a place ({row:g}, {column:g}) beside the film"
+                        f" {self.films[view].file}"
+                    )
+
+    def scaled(self, scales: Mapping[str, tuple[float, float]]) -> "Study":
+        """The same labels on films, by view, of so many times as many rows and columns."""
+        labels = [
+            label.model_copy(
+                update={"places": {v: at.scaled(*scales[v]) for v, at in label.places.items()}}
+            )
+            for label in self.labels
+        ]
+        films = {v: film.model_copy(update={"size": None}) for v, film in self.films.items()}
+        return self.model_copy(update={"labels": tuple(labels), "films": films})
 
 
 class Labels(_Checked):
@@ -141,14 +194,6 @@ class Labels(_Checked):
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"study {min(twice)} is there twice")
         return self
-
-
-def _check_inside(place: Place, film: Film, where: str) -> None:
-    corners = [place.point] if place.point else [c for b in place.boxes for c in (b[:2], b[2:])]
-    rows, columns = film.size or (float("inf"), float("inf"))
-    for row, column in corners:
-        if not (-0.5 <= row <= rows - 0.5 and -0.5 <= column <= columns - 0.5):
-            raise ValueError(f"{where}: ({row:g}, {column:g}) lies beside the film")
 
 
 def read_labels(path: str | Path, *, check_films: bool = True) -> Labels:
@@ -216,17 +261,24 @@ def _key(label: Label) -> str:
 
 
 def _same_films(one: Mapping[str, Film], other: Mapping[str, Film]) -> bool:
-    """The same views, and no film that is known to be another."""
+    """The same views, each of the same file by its checksum, or else by its name, and of no other size."""
     return set(one) == set(other) and all(
-        None in (one[view].sha256, other[view].sha256) or one[view].sha256 == other[view].sha256
+        _same_file(one[view], other[view])
+        and (None in (one[view].size, other[view].size) or one[view].size == other[view].size)
         for view in one
     )
+
+
+def _same_file(one: Film, other: Film) -> bool:
+    if None in (one.sha256, other.sha256):
+        return one.file == other.file
+    return one.sha256 == other.sha256
 
 
 def labelled_truth(
     study: Study, views: Sequence[str], patch_boxes: Float[Tensor, "view patch 4"]
 ) -> tuple[Float[Tensor, "view view patch patch"], Bool[Tensor, "view view patch patch"]]:
-    """What a study's labels say of pairs of patches.
+    """What those of a study's labels that count say of pairs of patches.
 
     Args:
         study: With its labels.
@@ -241,7 +293,7 @@ def labelled_truth(
     count, patches, _ = patch_boxes.shape
     votes = torch.zeros(2, count, count, patches, patches, dtype=torch.bool)
     every = torch.arange(patches)
-    for label in study.labels:
+    for label in (each for each in study.labels if each.counts):
         seen = {
             k: patches_of(label.places[view], patch_boxes[k])
             for k, view in enumerate(views)
@@ -251,7 +303,7 @@ def labelled_truth(
         pairs = combinations(seen.items(), 2)
         if label.verdict == "hidden":
             pairs = product(seen.items(), unseen)
-        for (k, p), (m, q) in pairs if label.verdict != "unsure" else ():
+        for (k, p), (m, q) in pairs:
             votes[int(label.verdict == "same"), k, m, p[:, None], q] = True
             votes[int(label.verdict == "same"), m, k, q[:, None], p] = True
     known = votes[0] ^ votes[1]

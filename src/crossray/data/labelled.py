@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch.utils.data import Dataset
 from crossray.data.annotations import Labels, Study, labelled_truth
 from crossray.data.augment import chosen_patches
 from crossray.data.radiographs import read_radiograph
-from crossray.data.windows import Window, cut_all, draw_window, whole_window
+from crossray.data.windows import HEIGHTS, Window, coarser, cut_all, draw_window, whole_window
 from crossray.errors import InputError
 
 SHARES = {"train": 0.6, "val": 0.1, "test": 0.3}
@@ -26,7 +27,7 @@ class LabelledStudy:
     """A study whose films were read.
 
     Args:
-        study: What was said of it.
+        study: What was said of it, in pixels of `films`.
         films: By view, values of any scale, bone bright.
     """
 
@@ -34,12 +35,37 @@ class LabelledStudy:
     films: Mapping[str, Float[Tensor, "row column"]]
 
     @classmethod
-    def read(cls, study: Study, folder: Path) -> "LabelledStudy":
-        """Read the films from where the labels lie."""
-        films = {
+    def read(cls, study: Study, folder: Path, size: int) -> "LabelledStudy":
+        """Read the films from where the labels lie, no finer than the least window needs; places are scaled with them.
+
+        Args:
+            study: With its labels.
+            folder: Where the labels lie.
+            size: Side of the network's input.
+
+        Raises:
+            InputError: A film that cannot be read or is of another size than the labels say, or a place beside it.
+        """
+        whole = {
             view: read_radiograph(folder / film.file).pixels for view, film in study.films.items()
         }
-        return cls(study, films)
+        for view, film in study.films.items():
+            if film.size not in (None, (shape := tuple(whole[view].shape))):
+                raise InputError(
+                    f"{folder / film.file} has {shape[0]} x {shape[1]} pixels and was labelled with"
+                    f" {film.size[0]} x {film.size[1]}; put that one back."
+                )
+        try:
+            study.check_places({view: tuple(film.shape) for view, film in whole.items()})
+        except ValueError as error:
+            raise InputError(f"In {folder} {error}; label that place again.") from None
+        rows = ceil(size / HEIGHTS[0])
+        films = {view: coarser(film, rows / film.shape[0]) for view, film in whole.items()}
+        scales = {
+            view: (film.shape[0] / whole[view].shape[0], film.shape[1] / whole[view].shape[1])
+            for view, film in films.items()
+        }
+        return cls(study.scaled(scales), films)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +137,7 @@ class LabelledParts:
             InputError: A film that cannot be read, or a part without what it needs.
         """
         studies = {
-            name: [LabelledStudy.read(study, folder) for study in part]
+            name: [LabelledStudy.read(study, folder, size) for study in part]
             for name, part in split_by_person(labels, seed).items()
         }
         validation, test = (whole_pairs(studies[name], size, patch) for name in ("val", "test"))

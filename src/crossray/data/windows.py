@@ -54,11 +54,7 @@ class Window:
 
     def cut(self, film: Float[Tensor, "row column"], size: int) -> Float[Tensor, "size size"]:
         """The window's picture, `size` pixels a side; beyond the film its edge goes on."""
-        scale = min(
-            1.0, size / self.side
-        )  # a coarser film first, so that fine texture does not alias
-        shape = [max(2, round(side * scale)) for side in film.shape]
-        small = functional.interpolate(film[None, None], shape, mode="bilinear", antialias=True)
+        small = coarser(film, size / self.side)
         at = ((torch.arange(size, dtype=torch.float64) + 0.5) / size - 0.5) * self.side
         down, right = torch.meshgrid(at, at, indexing="ij")
         c, s = cos(radians(self.turn_deg)), sin(radians(self.turn_deg))
@@ -66,8 +62,14 @@ class Window:
         rows, columns = film.shape
         grid = torch.stack([(2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1], -1).float()
         return functional.grid_sample(
-            small, grid[None], padding_mode="border", align_corners=False
+            small[None, None], grid[None], padding_mode="border", align_corners=False
         )[0, 0]
+
+
+def coarser(film: Float[Tensor, "row column"], scale: float) -> Float[Tensor, "down across"]:
+    """A film of `scale` times as many pixels a side if that is less, averaged so that fine texture does not alias."""
+    shape = [max(2, round(side * min(1.0, scale))) for side in film.shape]
+    return functional.interpolate(film[None, None], shape, mode="bilinear", antialias=True)[0, 0]
 
 
 def cut_all(

@@ -139,7 +139,7 @@ def _study_hits(
             matrix = predict(images)[0].cpu()
             usual = None if prior is None else prior(images)[0].cpu()
         for label in study.labels:
-            if label.verdict != "same" or "doubtful" in label.remarks:
+            if label.verdict != "same" or not label.counts:
                 continue
             side = round(matrix.shape[-1] ** 0.5)
             points = {

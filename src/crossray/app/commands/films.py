@@ -27,7 +27,8 @@ def evaluate_films(
     if json is not None and json.is_dir():
         raise InputError(f"{json} is a folder; name the file for the scores.")
     matcher, known = square_matcher(weights), read_labels(labels)
-    read = [LabelledStudy.read(study, labels.parent) for study in known.studies]
+    size = matcher.network.config.image_size[0]
+    read = [LabelledStudy.read(study, labels.parent, size) for study in known.studies]
     _, training = benches(ct, sample_config(matcher.network))
     prior = position_prior(training, seed)
     studies = [(each.study, each.films) for each in read]
@@ -37,7 +38,7 @@ def evaluate_films(
         prior,
         draws=draws,
         seed=seed,
-        size=matcher.network.config.image_size[0],
+        size=size,
     )
     if json is not None:
         settings = {"weights": matcher.name, "labels": labels.name, "draws": draws, "seed": seed}

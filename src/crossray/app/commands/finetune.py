@@ -65,7 +65,7 @@ def teach_itself(unlabelled: Path, init: str, out: Path, words: list[str]) -> No
     studies = read_labels(unlabelled).studies
     data = {"unlabelled": str(unlabelled), "sha256": sha256(unlabelled)}
     config = self_taught_recipe(form, str(weights_path(init)), data).changed(words)
-    read = [LabelledStudy.read(study, unlabelled.parent).films for study in studies]
+    read = [LabelledStudy.read(study, unlabelled.parent, size).films for study in studies]
     pairs = [pair for films in read for pair in combinations(films.values(), 2)]
     if not pairs:
         raise InputError(f"{unlabelled} names no study of two films; name some.")

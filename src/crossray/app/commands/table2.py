@@ -1,22 +1,26 @@
 """`crossray reproduce table2`: other people's networks and ours on labelled films, as they are and fine-tuned."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import date
 from functools import partial
+from hashlib import blake2b
 from importlib.metadata import version
-from json import dumps
+from json import dumps, loads
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 
 from crossray.app.commands.evaluate import benches, position_prior, sample_config
 from crossray.app.commands.films import square_matcher
 from crossray.app.commands.finetune import labelled_ap
 from crossray.data.annotations import read_labels
 from crossray.data.labelled import LabelledParts, LabelledStudy
+from crossray.errors import InputError
 from crossray.evaluation.films import FilmBench, FilmScores, draw_films, films_markdown
 from crossray.evaluation.run import null_for_nan
 from crossray.evaluation.slope import Predict
@@ -42,11 +46,16 @@ def reproduce_table2(
     form = ours.network.config
     size = form.image_size[0]
     known = read_labels(labels)
-    others = [] if landmarks is None else _studies(landmarks)
+    others = [] if landmarks is None else _studies(landmarks, size)
     data = {"labels": str(labels), "sha256": sha256(labels)}
     config = finetune_recipe(form, str(weights_path(init)), data).changed(words)
     parts = LabelledParts.read(known, labels.parent, size, form.patch, config.seed)
     print(parts, flush=True)
+    seen = {each.study.person for part in ("train", "val") for each in parts.studies[part]}
+    if both := seen & {each.study.person for each in others}:
+        raise InputError(
+            f"{landmarks} has films of {min(both)}, of whom {labels} teaches; leave these films out."
+        )
     _, training = benches(ct, sample_config(ours.network))
     bench = FilmBench(
         test=parts.test,
@@ -57,25 +66,49 @@ def reproduce_table2(
         landmarks=others,
         draws=draws,
     )
-    rows: dict[str, FilmScores] = {}
+    files = (labels, labels.with_name("truth.npz"), landmarks, weights_path(init))
+    given = {
+        "files": [file and file.is_file() and sha256(file) for file in files],
+        "config": config.model_dump(mode="json"), "draws": draws, "ct": str(ct), "crossray": version("crossray"),
+    }  # fmt: skip
+    rows: list[FilmScores] = []
     for name, network in _networks(ours, config, parts, runs, peers).items():
         title, published = TABLE2[name]
         print(f"{title} ...", flush=True)
+        given["peer"] = {"loftr": peers[0], "dinov2": peers[1]}.get(name.split("_")[0])
+        key = blake2b(dumps(given).encode(), digest_size=8).hexdigest()
         try:
-            predict = network()
+            row = _row(
+                runs / "rows" / f"{name}-{key}.json",
+                network,
+                partial(bench.scores, title=title, published=published),
+            )
         except PeerMissing as error:
-            rows[name] = FilmScores(title, published, missing=str(error))
-            continue
-        if predict is None:
-            print("Stopped; the same command goes on from there.")
+            row = FilmScores(title, published, missing=str(error))
+        if row is None:
+            print("Stopped; rows that were scored are kept, and the same command goes on.")
             return
-        rows[name] = bench.scores(predict, title, published)
+        rows.append(row)
     settings = {
         "date": date.today().isoformat(), "labels": labels.name, "split": str(parts), "seed": config.seed,
         "landmarks": landmarks and landmarks.name, "weights": ours.name, "peers": peers,
         "crossray": version("crossray"), "torch": torch.__version__,
     }  # fmt: skip
-    _save(list(rows.values()), settings, out)
+    _save(rows, settings, out)
+
+
+def _row(
+    file: Path, network: Callable[[], Predict | None], scores: Callable[[Predict], FilmScores]
+) -> FilmScores | None:
+    """A row's scores, from its file where they were kept there; None where its training was stopped."""
+    with suppress(OSError, ValueError):
+        return TypeAdapter(FilmScores).validate_python(loads(file.read_text()))
+    if (predict := network()) is None:
+        return None
+    row = scores(predict)
+    with written_whole(file) as whole:
+        whole.write_text(dumps(asdict(row)))
+    return row
 
 
 class PeerMissing(Exception):
@@ -124,8 +157,8 @@ def _peer(kind: type[AnyPeer], weights: str, **options: bool) -> AnyPeer:
         raise PeerMissing(f"the weights {weights} cannot be had here ({reason}).") from error
 
 
-def _studies(labels: Path) -> list[LabelledStudy]:
-    return [LabelledStudy.read(study, labels.parent) for study in read_labels(labels).studies]
+def _studies(labels: Path, size: int) -> list[LabelledStudy]:
+    return [LabelledStudy.read(study, labels.parent, size) for study in read_labels(labels).studies]
 
 
 def _truths(labels: Path) -> dict[str, torch.Tensor]:
