@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -265,9 +266,11 @@ def test_no_patient_is_named_and_nothing_is_left(tmp_path, films, dicom, weights
     environment = {"TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[3] / "src")
     command = [sys.executable, "-m", "crossray.app.cli", "view", "--port", "0", "--no-browser"]
+    # Whoever runs the tests under nohup has them ignore the terminal's end; the program must not inherit that.
+    heed = partial(signal.signal, getattr(signal, name), signal.SIG_DFL)
     process = subprocess.Popen(
         [*command, "--weights", str(weights)], cwd=tmp_path, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=heed,
     )  # fmt: skip
     try:
         line = process.stdout.readline()
