@@ -77,7 +77,7 @@ def reproduce_table3(  # noqa: PLR0913  a table has as many sides as it has
     ] = None,
     options: Options = None,
 ) -> None:
-    """Train the six rows of Table 3 on equal data, and score them on studies of patients they never saw."""
+    """Train the rows of Table 3 on equal data, and score them on studies of patients they never saw."""
     from crossray.app.commands.table3 import Plan, reproduce_table3
     from crossray.recipes import READING_BUDGETS
 

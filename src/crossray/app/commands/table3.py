@@ -1,4 +1,4 @@
-"""`crossray reproduce table3`: six ways to read two views, trained on equal data, scored on patients they never saw."""
+"""`crossray reproduce table3`: ways to read two views, trained on equal data, scored on patients they never saw."""
 
 import json
 from collections.abc import Iterator, Sequence
