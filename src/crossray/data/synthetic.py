@@ -3,7 +3,7 @@
 import hashlib
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -227,9 +227,14 @@ def training_files(config: SyntheticConfig) -> list[CtFile]:
     if not config.ct:
         return []
     files = list_cts(Path(config.ct))
-    if any(file.split for file in files):
+    if proposes_splits(files):
         files = [file for file in files if file.split == config.split]
     return files
+
+
+def proposes_splits(files: Iterable[CtFile]) -> bool:
+    """Whether the CTs of a folder say who is trained on and who is tested."""
+    return any(file.split for file in files)
 
 
 def phantom_names(count: int, first: int = 0) -> list[str]:

@@ -63,11 +63,6 @@ def ct_volumes(folder: Path, split: str) -> list[BenchVolume]:
     ]
 
 
-def proposes_splits(folder: Path) -> bool:
-    """Whether a folder of CTs says who is trained on and who is tested."""
-    return any(file.split for file in list_cts(folder))
-
-
 def phantom_volumes(
     count: int, first: int = UNSEEN, limbs: Sequence[str] = LIMBS
 ) -> list[BenchVolume]:

@@ -257,13 +257,18 @@ class Page:
         self.context.close()
 
 
+def opened(browser, client):
+    """The page, watched until it is left for errors and for requests to anyone else."""
+    page = Page(browser, str(client.base_url)).ready()
+    yield page
+    page.close()
+    assert not page.wrong
+
+
 @pytest.fixture
 def page(chromium, server):
-    """The page on the rendering, watched for errors and for requests to anyone else."""
-    opened = Page(chromium, str(server.base_url)).ready()
-    yield opened
-    opened.close()
-    assert not opened.wrong
+    """The page on the rendering."""
+    yield from opened(chromium, server)
 
 
 @pytest.fixture(scope="module")
@@ -282,10 +287,7 @@ def noise(tmp_path_factory, weights, running):
 @pytest.fixture
 def three(chromium, noise):
     """The page on the study of three films."""
-    opened = Page(chromium, str(noise.base_url)).ready()
-    yield opened
-    opened.close()
-    assert not opened.wrong
+    yield from opened(chromium, noise)
 
 
 @pytest.fixture(scope="session")

@@ -11,15 +11,17 @@ from rich.console import Console
 from rich.progress import track
 
 from crossray.data.sample import SampleConfig
+from crossray.data.synthetic import proposes_splits
 from crossray.errors import InputError
 from crossray.evaluation.metrics import PositionPrior
-from crossray.evaluation.protocol import Bench, ct_volumes, phantom_volumes, proposes_splits
+from crossray.evaluation.protocol import Bench, ct_volumes, phantom_volumes
 from crossray.evaluation.run import MatcherReport
 from crossray.evaluation.run import evaluate_matcher as score
 from crossray.evaluation.tables import report_table
 from crossray.geometry.views import Protocol, ViewSampling
 from crossray.matching import Matcher
 from crossray.models.matcher import MatcherNetwork
+from crossray.volumes.io import list_cts
 
 PHANTOMS = 6
 PRIOR_VOLUMES, PRIOR_SAMPLES = 18, 288
@@ -87,7 +89,7 @@ def benches(ct: Path | None, config: SampleConfig) -> tuple[Bench, Bench]:
 
 def say_who_is_tested(ct: Path | None, bench: Bench) -> None:
     """Note that a folder without splits is tested whole."""
-    if ct is not None and not proposes_splits(ct):
+    if ct is not None and not proposes_splits(list_cts(ct)):
         people = len({volume.person for volume in bench.volumes})
         print(
             f"{ct} proposes no splits (docs/data.md): all of its {people} people are tested, and the scores hold only "

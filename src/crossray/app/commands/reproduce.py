@@ -15,11 +15,10 @@ import torch
 
 from crossray.app.commands.evaluate import PRIOR_SAMPLES, SLOPE_PAIRS, benches, sample_config
 from crossray.app.commands.train import resolved
-from crossray.data.synthetic import SyntheticPairs
+from crossray.data.synthetic import SyntheticPairs, proposes_splits
 from crossray.errors import InputError
 from crossray.evaluation.comparison import ComparedRow, Comparison
 from crossray.evaluation.metrics import PositionPrior, bootstrap_difference
-from crossray.evaluation.protocol import proposes_splits
 from crossray.evaluation.run import LabelledSample, Tally
 from crossray.evaluation.slope import SlopePair, slope
 from crossray.models.matcher import MatcherNetwork
@@ -27,6 +26,7 @@ from crossray.models.storage import load_network
 from crossray.recipes import BUDGETS, TABLE1, Budget
 from crossray.training.config import TrainConfig
 from crossray.training.fit import fit_matcher
+from crossray.volumes.io import list_cts
 
 REFERENCE = "transformer"
 DEFINITIONS = ("exact", "paper")
@@ -39,7 +39,7 @@ def reproduce_table1(
     chosen = list(dict.fromkeys([*(rows or TABLE1), REFERENCE]))
     if unknown := set(chosen) - set(TABLE1):
         raise InputError(f"Table 1 has no row {min(unknown)!r}; it has {', '.join(TABLE1)}.")
-    if ct is not None and not proposes_splits(ct):
+    if ct is not None and not proposes_splits(list_cts(ct)):
         raise InputError(
             f"{ct} proposes no splits, so rows would be tested on the people they learned from; give it an index.csv "
             "with columns file, person and split (train or val), as docs/data.md shows."

@@ -43,7 +43,7 @@ def seen_of(
     return [each for each in (films, people) if each["patients"] or each["calibrated"]]
 
 
-def read_seen(metadata: Mapping[str, str]) -> list[Seen]:
+def _read_seen(metadata: Mapping[str, str]) -> list[Seen]:
     """What the words kept with weights tell of it; nothing where they are silent."""
     told = json.loads(metadata.get("seen", "[]"))
     every = [told] if isinstance(told, dict) else told  # one set alone was kept bare before
@@ -72,7 +72,7 @@ def learned_before(
     Raises:
         InputError: They have learned from somebody who is held back.
     """
-    seen: list[Seen] = [{**each, "calibrated": []} for each in read_seen(metadata)]
+    seen: list[Seen] = [{**each, "calibrated": []} for each in _read_seen(metadata)]
     known = {patient for each in _alike(seen, data) for patient in each["patients"]}
     if shared := known & {case.patient for case in held_back}:
         raise InputError(
@@ -96,7 +96,7 @@ def unseen(cases: Sequence[Case], data: StudyData, metadata: Mapping[str, str]) 
         )
     patients = {case.patient for case in cases}
     known: set[str] = set()
-    for seen in _alike(read_seen(metadata), data):
+    for seen in _alike(_read_seen(metadata), data):
         some = patients & {*seen["patients"], *seen["calibrated"]}
         if some and seen["sha256"] not in ("", data.sha256):
             raise InputError(
